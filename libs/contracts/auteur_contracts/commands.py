@@ -1,0 +1,61 @@
+"""Orders from people, in the imperative, and the questions one program asks another."""
+
+from pydantic import Field
+
+from auteur_contracts.model import Told
+from auteur_contracts.resources import GenerationJob
+
+
+class Submit(Told):
+    """Create this job. Its metadata carries the request id: the same name with the same request id is the same job."""
+
+    job: GenerationJob
+
+
+class Cancel(Told):
+    by: str = Field("", max_length=128)
+
+
+class Release(Told):
+    """The archive has the job as it was at this version."""
+
+    uid: str
+    version: int
+
+
+class Delete(Told):
+    """Forget the job. One that is not finished is cancelled first."""
+
+    uid: str = ""
+    by: str = Field("", max_length=128)
+
+
+class Snapshot(Told):
+    """A job as the truth has it: the answer to `job.get`, and one line of `job.list`."""
+
+    job: GenerationJob
+    version: int
+
+
+class GetJob(Told):
+    name: str
+
+
+class GotJob(Told):
+    """`found` is None where the truth has no such job."""
+
+    found: Snapshot | None = None
+
+
+class ListJobs(Told):
+    names: tuple[str, ...] = ()
+    """Only these; all unreleased jobs when empty."""
+    after: str = ""
+    """The name to continue after."""
+    limit: int = Field(200, ge=1, le=500)
+
+
+class ListedJobs(Told):
+    items: tuple[Snapshot, ...] = ()
+    more: str = ""
+    """The name to continue after; empty at the end."""

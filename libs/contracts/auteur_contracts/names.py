@@ -1,0 +1,100 @@
+"""Everything that is used as a key is built here, once: labels, annotations, pools, storage keys, ids."""
+
+import base64
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+GROUP = "auteur.studio"
+VERSION = "v1alpha1"
+API_VERSION: Final = "auteur.studio/v1alpha1"
+
+LABEL_PROJECT = f"{GROUP}/project"
+LABEL_JOB_UID = f"{GROUP}/job-uid"
+LABEL_RETRY_OF = f"{GROUP}/retry-of"
+ANNOTATION_NODE_ID = f"{GROUP}/node-id"
+ANNOTATION_REQUEST_ID = f"{GROUP}/request-id"
+ANNOTATION_TRACEPARENT = f"{GROUP}/traceparent"
+
+DEFAULT_NAMESPACE = "default"
+DEFAULT_PROJECT = "default"
+CATALOGUE_BUCKET = "catalogue"
+
+_EVENT_NAMESPACE = uuid.UUID("3d0a7cf2-5f0b-5d86-9a55-3f6a2f1c8f0e")
+
+
+def pool(runner: str, tier: str | None = None) -> str:
+    """The work queue of a runner's workers. One machine has one pool a runner; a cluster one for each tier."""
+    return runner if tier is None else f"{runner}-{tier}"
+
+
+def catalogue_key(namespace: str) -> str:
+    return f"runners.{namespace}"
+
+
+def attempt_name(job: str, attempt: int) -> str:
+    return f"{job}-{attempt}"
+
+
+def event_id(uid: str, attempt: int, fact: str, discriminator: str = "") -> str:
+    """The same fact has the same id however often it is published, so that replays are dropped."""
+    return str(uuid.uuid5(_EVENT_NAMESPACE, f"{uid}/{attempt}/{fact}/{discriminator}"))
+
+
+def seed_of(uid: str) -> int:
+    """The seed of a job that names none: 32 bits that only its uid decides."""
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big")
+
+
+def short_id(random_bytes: bytes) -> str:
+    """Lower-case base32 without padding: five bytes make eight characters."""
+    return base64.b32encode(random_bytes).decode().rstrip("=").lower()
+
+
+# Storage: <namespace>/<project>/jobs/<uid>/<attempt>/… and <namespace>/<project>/uploads/…
+
+
+@dataclass(frozen=True)
+class AttemptPrefix:
+    namespace: str
+    project: str
+    uid: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{job_prefix(self.namespace, self.project, self.uid)}{self.attempt}/"
+
+    @classmethod
+    def parse(cls, key: str) -> "AttemptPrefix | None":
+        """The attempt that a storage key belongs to; None for any other key."""
+        match key.split("/"):
+            case [namespace, project, "jobs", uid, attempt, *_rest] if attempt.isdigit():
+                return cls(namespace, project, uid, int(attempt))
+            case _:
+                return None
+
+
+def namespace_prefix(namespace: str) -> str:
+    return f"{namespace}/"
+
+
+def job_prefix(namespace: str, project: str, uid: str) -> str:
+    return f"{namespace}/{project}/jobs/{uid}/"
+
+
+def upload_prefix(namespace: str, project: str) -> str:
+    return f"{namespace}/{project}/uploads/"
+
+
+def s3_uri(bucket: str, key: str) -> str:
+    return f"s3://{bucket}/{key}"
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` → (bucket, key). Raises ValueError for anything else, `..` segments included."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket or not key or any(part in ("", ".", "..") for part in key.split("/")):
+        raise ValueError(f"{uri!r} is not of the form s3://bucket/key")
+    return bucket, key

@@ -1,0 +1,130 @@
+"""The conversation about one attempt: order → claim → grant → report.
+
+An order holds references, never links or secrets.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from auteur_contracts.model import Told
+from auteur_contracts.quantities import Identifier
+from auteur_contracts.resources import Failure, Output, Plan
+
+
+class Order(Told):
+    """Offers one attempt to the workers of a pool. Delivered perhaps twice; the claim decides who runs it."""
+
+    namespace: str
+    project: str
+    name: str
+    uid: str
+    attempt: int = Field(ge=1)
+    pool: str
+
+
+class ClaimRequest(Told):
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    worker: str
+    nonce: str = Field(max_length=64)
+    """Drawn anew for every order taken: asking again with the same nonce is the same claim (a lost reply), with another
+    nonce it is a second claim and refused."""
+
+
+class InputLink(Told):
+    name: Identifier
+    url: str
+    file_name: str
+    """How the file is called in the attempt's folder."""
+
+
+class UploadForm(Told):
+    """A presigned POST (AWS Signature V4 policy): any key under `prefix`, each file at most `max_bytes`."""
+
+    url: str
+    fields: dict[str, str]
+    prefix: str
+    bucket: str
+    max_bytes: int
+
+
+class Grant(Told):
+    granted: Literal[True] = True
+    token: str
+    """Proves that a report comes from the worker this claim was granted to."""
+    plan: Plan
+    deadline_seconds: float
+    inputs: tuple[InputLink, ...] = ()
+    upload: UploadForm
+    node_id: str = ""
+
+
+class RefusalReason(StrEnum):
+    UNKNOWN = "unknown"
+    STALE = "stale"
+    CLAIMED = "claimed"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+
+
+class ClaimRefused(Told):
+    granted: Literal[False] = False
+    reason: RefusalReason
+    message: str = ""
+
+
+ClaimReply = Annotated[Grant | ClaimRefused, Field(discriminator="granted")]
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    HANDED_BACK = "handed-back"
+    """The worker drains and gives the attempt up: does not count as a failure."""
+
+
+class Report(Told):
+    """A worker's one durable word on how its attempt ended."""
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    worker: str
+    token: str
+    outcome: Outcome
+    outputs: tuple[Output, ...] = ()
+    failure: Failure | None = None
+    warnings: tuple[Annotated[str, StringConstraints(max_length=512)], ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Named figures of the run; `run_seconds`, `load_seconds` and `upload_seconds` are always there."""
+    started_at: datetime
+    finished_at: datetime
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    DRAINING = "draining"
+    BROKEN = "broken"
+    """`setup` failed; `message` says why."""
+
+
+class Heartbeat(Told):
+    """Every 2 s on core NATS; a worker silent for 6 s is lost."""
+
+    worker: str
+    pool: str
+    runner: str
+    state: WorkerState
+    uid: str = ""
+    attempt: int = 0
+    message: str = ""
+    sequence: int = 0

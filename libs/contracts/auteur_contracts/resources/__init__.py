@@ -1,0 +1,62 @@
+"""The custom resources of group auteur.studio, version v1alpha1."""
+
+from auteur_contracts.resources.job import (
+    Cost,
+    Failure,
+    GenerationJob,
+    GenerationJobSpec,
+    GenerationJobStatus,
+    JobInput,
+    Output,
+    OutputOf,
+    ParamFrom,
+    Progress,
+    QueueStatus,
+    derive_phase,
+)
+from auteur_contracts.resources.meta import Condition, ObjectMeta
+from auteur_contracts.resources.plan import Plan, PlannedInput, Tier
+from auteur_contracts.resources.runner import (
+    FunctionDeclaration,
+    FunctionRunner,
+    FunctionRunnerSpec,
+    FunctionRunnerStatus,
+    InputDeclaration,
+    OutputDeclaration,
+    Price,
+    Resources,
+    TierDeclaration,
+    TierReadiness,
+    Warm,
+)
+
+__all__ = [
+    "Condition",
+    "Cost",
+    "Failure",
+    "FunctionDeclaration",
+    "FunctionRunner",
+    "FunctionRunnerSpec",
+    "FunctionRunnerStatus",
+    "GenerationJob",
+    "GenerationJobSpec",
+    "GenerationJobStatus",
+    "InputDeclaration",
+    "JobInput",
+    "ObjectMeta",
+    "Output",
+    "OutputDeclaration",
+    "OutputOf",
+    "ParamFrom",
+    "Plan",
+    "PlannedInput",
+    "Price",
+    "Progress",
+    "QueueStatus",
+    "Resources",
+    "Tier",
+    "TierDeclaration",
+    "TierReadiness",
+    "Warm",
+    "derive_phase",
+]

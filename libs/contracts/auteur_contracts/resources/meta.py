@@ -1,0 +1,38 @@
+"""The Kubernetes envelope of a resource, as much of it as we use."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from auteur_contracts.model import Told
+from auteur_contracts.names import DEFAULT_NAMESPACE
+from auteur_contracts.quantities import JobName, Label
+from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Reason
+
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+
+class ObjectMeta(Told):
+    """Told, not Asked: kubectl and API servers add fields that are none of our business."""
+
+    name: JobName
+    namespace: Label = DEFAULT_NAMESPACE
+    uid: str = ""
+    generation: int = 1
+    resource_version: str = ""
+    labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
+    annotations: dict[str, str] = Field(default_factory=dict, max_length=64)
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class Condition(Told):
+    """A fact about a job: whether it holds, since when, why (a word for machines) and in a sentence for people."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: Reason
+    message: str = Field("", max_length=2048)
+    last_transition_time: datetime
+    observed_generation: int = 0

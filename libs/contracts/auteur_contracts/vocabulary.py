@@ -1,0 +1,152 @@
+"""The fixed words: qualities, priorities, phases, and the table that maps a job's phase to every other view of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+
+class Quality(StrEnum):
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
+    ULTRA = "ultra"
+
+
+def _read_low_as_draft(value: Any) -> Any:
+    return Quality.DRAFT if value == "low" else value
+
+
+QualityName = Annotated[Quality, BeforeValidator(_read_low_as_draft)]
+"""A quality as people write it; `low` is the older word for `draft`."""
+
+
+class Priority(StrEnum):
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Smaller goes first."""
+        return {"high": 0, "normal": 1, "low": 2}[self.value]
+
+
+class ConditionType(StrEnum):
+    ACCEPTED = "Accepted"
+    DISPATCHED = "Dispatched"
+    RUNNING = "Running"
+    FINISHED = "Finished"
+    SUCCEEDED = "Succeeded"
+    STALLED = "Stalled"
+
+
+class ConditionStatus(StrEnum):
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Phase(StrEnum):
+    """Derived from the conditions for people to read; no program decides by it."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    DISPATCHED = "Dispatched"
+    RUNNING = "Running"
+    RETRYING = "Retrying"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class ApiStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in (ApiStatus.DONE, ApiStatus.FAILED, ApiStatus.CANCELLED)
+
+
+class NodeState(StrEnum):
+    """What a canvas node shows."""
+
+    IDLE = "idle"
+    GENERATING = "generating"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class View:
+    phase: Phase
+    api: ApiStatus
+    node: NodeState
+
+
+VIEWS: dict[Phase, View] = {
+    view.phase: view
+    for view in (
+        View(Phase.PENDING, ApiStatus.QUEUED, NodeState.GENERATING),
+        View(Phase.QUEUED, ApiStatus.QUEUED, NodeState.GENERATING),
+        View(Phase.SUSPENDED, ApiStatus.QUEUED, NodeState.GENERATING),
+        View(Phase.DISPATCHED, ApiStatus.QUEUED, NodeState.GENERATING),
+        View(Phase.RETRYING, ApiStatus.QUEUED, NodeState.GENERATING),
+        View(Phase.RUNNING, ApiStatus.RUNNING, NodeState.GENERATING),
+        View(Phase.SUCCEEDED, ApiStatus.DONE, NodeState.COMPLETED),
+        View(Phase.FAILED, ApiStatus.FAILED, NodeState.ERROR),
+        View(Phase.CANCELLED, ApiStatus.CANCELLED, NodeState.IDLE),
+    )
+}
+
+
+class Reason(StrEnum):
+    """Why a condition holds: words to search for, part of the API."""
+
+    # Accepted
+    RESOLVED = "Resolved"
+    UNKNOWN_FUNCTION = "UnknownFunction"
+    UNKNOWN_RUNNER = "UnknownRunner"
+    TIER_NOT_OFFERED = "TierNotOffered"
+    INVALID_PARAMETER = "InvalidParameter"
+    INVALID_INPUT = "InvalidInput"
+    NOT_SUPPORTED = "NotSupported"
+    NAME_TAKEN = "NameTaken"
+    # Dispatched
+    WAITING_FOR_INPUTS = "WaitingForInputs"
+    WAITING_FOR_WORKER = "WaitingForWorker"
+    WAITING_TO_RETRY = "WaitingToRetry"
+    RUNNER_NOT_READY = "RunnerNotReady"
+    SUSPENDED = "Suspended"
+    ORDERED = "Ordered"
+    # Running
+    CLAIMED = "Claimed"
+    # Finished, Succeeded
+    OUTPUTS_COMMITTED = "OutputsCommitted"
+    CANCELLED = "Cancelled"
+    INPUT_FAILED = "InputFailed"
+    INVALID_REQUEST = "InvalidRequest"
+    FUNCTION_FAILED = "FunctionFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PLATFORM_FAILED = "PlatformFailed"
+    WORKER_LOST = "WorkerLost"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
+    RESULT_MISSING = "ResultMissing"
+    # not finished yet
+    IN_PROGRESS = "InProgress"
+
+
+class Fault(StrEnum):
+    """Whose fault a failed attempt was; it decides whether the job is tried again."""
+
+    USER = "user"
+    FUNCTION = "function"
+    PLATFORM = "platform"
+    LOST = "lost"
