@@ -1,0 +1,32 @@
+"""Settings that several programs share. Each nests them in a `BaseSettings` of its own with prefix `AUTEUR_`."""
+
+from datetime import timedelta
+
+from pydantic import BaseModel, Field, SecretStr
+
+
+class NatsSettings(BaseModel):
+    url: str = "nats://127.0.0.1:4222"
+    """Where the NATS server listens; JetStream must be on."""
+    user: str = "auteur"
+    password: SecretStr = SecretStr("")
+    connect_timeout: timedelta = timedelta(seconds=15)
+    """How long a program waits for NATS when it starts. Later it reconnects for ever."""
+
+
+class StoreSettings(BaseModel):
+    url: str = "http://127.0.0.1:8333"
+    """The S3 endpoint that our programs talk to."""
+    public_url: str = ""
+    """The endpoint that links are signed for, where browsers and workers reach the store by another name."""
+    region: str = "us-east-1"
+    bucket: str = Field("auteur", min_length=3)
+    access_key: str = "auteur"
+    secret_key: SecretStr = SecretStr("")
+
+
+class LogSettings(BaseModel):
+    level: str = "info"
+    """debug, info, warning or error."""
+    json_lines: bool = True
+    """One JSON object a line; false for people."""

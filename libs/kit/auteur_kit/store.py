@@ -1,0 +1,276 @@
+"""S3 through the minio SDK, in threads: it is synchronous, and threads cost nothing at our sizes.
+
+Links are signed here: presigned POST by prefix and size for what a worker or browser uploads, presigned GET for what it reads.
+"""
+
+import asyncio
+import mimetypes
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.datatypes import PostPolicy
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+from urllib3.exceptions import HTTPError
+
+from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
+from auteur_contracts.orders import UploadForm
+from auteur_kit.settings import StoreSettings
+
+T = TypeVar("T")
+_CHUNK = 256 * 1024
+_THREADS = 8
+# Timeouts and retries of our own: the SDK's default waits five minutes on a store that went away.
+_TIMEOUT = urllib3.Timeout(connect=2, read=30)
+_RETRIES = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.1)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store knows of an object."""
+
+    key: str
+    bytes: int
+    media_type: str
+    modified: datetime | None
+
+
+def _client(settings: StoreSettings, url: str, pool: urllib3.PoolManager) -> Minio:
+    parts = urlsplit(url)
+    return Minio(
+        parts.netloc,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key.get_secret_value(),
+        secure=parts.scheme == "https",
+        region=settings.region,  # given, so that signing never asks the server
+        http_client=pool,
+    )
+
+
+class Store:
+    """One bucket of one S3 server."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self.bucket = settings.bucket
+        self.public_url = (settings.public_url or settings.url).rstrip("/")
+        self._pool = urllib3.PoolManager(maxsize=_THREADS, timeout=_TIMEOUT, retries=_RETRIES)
+        self._minio = _client(settings, settings.url, self._pool)
+        self._signer = _client(settings, self.public_url, self._pool)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._pool.clear()
+
+    async def _run(self, what: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, what)
+        except S3Error as error:
+            if error.code in ("NoSuchKey", "NoSuchBucket", "NoSuchObject"):
+                raise NotFound(f"the store has no object {error.object_name}", key=error.object_name) from error
+            raise Unavailable(f"the store refused: {error.code}") from error
+        except (MinioException, HTTPError, OSError) as error:
+            raise Unavailable(f"the store does not answer: {type(error).__name__}") from error
+
+    async def ensure_bucket(self) -> None:
+        def make() -> None:
+            if not self._minio.bucket_exists(self.bucket):
+                self._minio.make_bucket(self.bucket)
+
+        await self._run(make)
+
+    async def check(self) -> None:
+        """Raises Unavailable when the store does not answer or the bucket is missing."""
+        if not await self._run(lambda: self._minio.bucket_exists(self.bucket)):
+            raise Unavailable(f"the bucket {self.bucket} does not exist")
+
+    async def put_file(self, key: str, path: Path, media_type: str) -> None:
+        await self._run(lambda: self._minio.fput_object(self.bucket, key, str(path), content_type=media_type))
+
+    async def stat(self, key: str) -> Stored:
+        """Raises NotFound."""
+        found = await self._run(lambda: self._minio.stat_object(self.bucket, key))
+        return Stored(key, found.size or 0, found.content_type or "application/octet-stream", found.last_modified)
+
+    async def read(self, key: str, *, limit: int = 1024**2) -> bytes:
+        """A small object whole. Raises NotFound, and InvalidRequest when it is larger than `limit` bytes."""
+
+        def get() -> bytes:
+            response = self._minio.get_object(self.bucket, key)
+            try:
+                return bytes(response.read(limit + 1))
+            finally:
+                response.close()
+                response.release_conn()
+
+        data = await self._run(get)
+        if len(data) > limit:
+            raise InvalidRequest(f"{key} is larger than {limit} bytes", key=key)
+        return data
+
+    async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """An object in chunks, never whole in memory. Raises NotFound before the first chunk."""
+        response = await self._run(lambda: self._minio.get_object(self.bucket, key))
+        try:
+            while chunk := await self._run(lambda: response.read(_CHUNK)):
+                yield bytes(chunk)
+        finally:
+            response.close()
+            response.release_conn()
+
+    async def list(self, prefix: str, *, limit: int = 1000) -> list[Stored]:
+        def walk() -> list[Stored]:
+            found: Iterator[Any] = self._minio.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return [
+                Stored(item.object_name, item.size or 0, item.content_type or "", item.last_modified)
+                for item, _ in zip(found, range(limit), strict=False)
+            ]
+
+        return await self._run(walk)
+
+    async def delete_prefix(self, prefix: str) -> int:
+        """Deletes everything below `prefix` (which must end with a slash); returns how many objects that was."""
+        if not prefix.endswith("/"):
+            raise ValueError("a prefix to delete ends with a slash")
+
+        def remove() -> int:
+            names = [item.object_name for item in self._minio.list_objects(self.bucket, prefix=prefix, recursive=True)]
+            failed = list(self._minio.remove_objects(self.bucket, [DeleteObject(name) for name in names]))
+            if failed:
+                raise OSError(f"{len(failed)} objects could not be deleted")
+            return len(names)
+
+        return await self._run(remove)
+
+    # ── links: pure arithmetic, no request is made ────────────────────────────────────────────────────────────────
+
+    def link(self, key: str, *, expires: timedelta, download_name: str = "") -> str:
+        """A presigned GET. `download_name` makes browsers save instead of show."""
+        extra: dict[str, str | list[str] | tuple[str]] = {
+            "response-content-disposition": f'attachment; filename="{download_name}"'
+        }
+        return str(
+            self._signer.presigned_get_object(
+                self.bucket, key, expires=expires, response_headers=extra if download_name else None
+            )
+        )
+
+    def upload_form(self, prefix: str, *, max_bytes: int, expires: timedelta, now: datetime) -> UploadForm:
+        """A presigned POST for any key below `prefix`, each object at most `max_bytes`."""
+        policy = PostPolicy(self.bucket, now.astimezone(UTC) + expires)
+        policy.add_starts_with_condition("key", prefix)
+        policy.add_starts_with_condition("Content-Type", "")
+        policy.add_content_length_range_condition(0, max_bytes)
+        fields = self._signer.presigned_post_policy(policy)
+        return UploadForm(
+            url=f"{self.public_url}/{self.bucket}",
+            fields={str(name): str(value) for name, value in fields.items()},
+            prefix=prefix,
+            bucket=self.bucket,
+            max_bytes=max_bytes,
+        )
+
+
+# ── for those who hold links only ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def media_type_of(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+class Transfer:
+    """Downloads and uploads by presigned links, tried again for `patience` seconds. Synchronous: use a thread."""
+
+    def __init__(self, *, patience: float = 60.0) -> None:
+        self._patience = patience
+        self._pool = urllib3.PoolManager(maxsize=2, timeout=_TIMEOUT, retries=False)
+
+    def download(self, url: str, path: Path) -> None:
+        """Raises NotFound when the object is gone or the link refused, Unavailable when the store stays away."""
+
+        def get() -> None:
+            response = self._pool.request("GET", url, preload_content=False)
+            try:
+                self._judge(response, "download")
+                with path.open("wb") as file:
+                    for chunk in response.stream(_CHUNK):
+                        file.write(chunk)
+            finally:
+                response.release_conn()
+
+        self._try(get)
+
+    def upload(self, form: UploadForm, path: Path, name: str, media_type: str) -> str:
+        """Uploads one file as `<prefix><name>`, streamed; returns its key. Raises InvalidRequest when the store refuses
+        it (too large, expired), Unavailable when it stays away.
+        """
+        size = path.stat().st_size
+        if size > form.max_bytes:
+            raise InvalidRequest(f"{name} has {size} bytes; this job may store files of up to {form.max_bytes}")
+        key = f"{form.prefix}{name}"
+        boundary = secrets.token_hex(16)
+        head = _form_head(boundary, {**form.fields, "key": key, "Content-Type": media_type}, name, media_type)
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(head) + size + len(tail)),
+        }
+
+        def post() -> None:
+            response = self._pool.request("POST", form.url, body=_body(head, path, tail), headers=headers)
+            self._judge(response, "upload")
+
+        self._try(post)
+        return key
+
+    @staticmethod
+    def _judge(response: urllib3.BaseHTTPResponse, what: str) -> None:
+        if response.status >= 500 or response.status == 429:
+            raise HTTPError(f"{what}: {response.status}")
+        if response.status in (403, 404):
+            raise NotFound(f"the store refused the {what} link: {response.status}")
+        if response.status >= 300:
+            detail = response.data[:200].decode(errors="replace")
+            raise InvalidRequest(f"the store refused the {what}: {response.status} {detail}")
+
+    def _try(self, what: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._patience
+        pause = 0.1
+        while True:
+            try:
+                return what()
+            except (HTTPError, OSError) as error:
+                if time.monotonic() + pause > deadline:
+                    raise Unavailable(f"the store does not answer: {type(error).__name__}") from error
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+
+def _form_head(boundary: str, fields: dict[str, str], name: str, media_type: str) -> bytes:
+    """RFC 7578 multipart/form-data up to the file's bytes; the file comes last, as S3 demands."""
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+        for field, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f"Content-Type: {media_type}\r\n\r\n"
+    )
+    return "".join(parts).encode()
+
+
+def _body(head: bytes, path: Path, tail: bytes) -> Iterator[bytes]:
+    yield head
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+    yield tail
