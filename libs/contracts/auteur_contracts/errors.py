@@ -79,6 +79,8 @@ class AuteurError(Exception):
     """Base of every error that crosses a boundary of ours."""
 
     default_code = Code.INTERNAL
+    request_id = ""
+    """Of the HTTP request that was refused; what to look for in the server's log."""
 
     def __init__(self, message: str, *, code: Code | None = None, **details: Any) -> None:
         super().__init__(message)
