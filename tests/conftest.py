@@ -1,0 +1,96 @@
+"""Fixtures for every test: real servers, started once a session, and clean connections to them, one a test."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from auteur_kit.bus import Bus
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_kit.store import Store
+from tests.support.servers import find_postgres, nats_server, postgres_server, store_server
+
+
+@pytest.fixture(scope="session")
+def nats_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsSettings]:
+    """A NATS server that nobody kills. What is stored stays from test to test: see `fresh_nats` and `bus`."""
+    process, settings = nats_server(tmp_path_factory.mktemp("nats"))
+    process.start()
+    yield settings
+    process.stop()
+
+
+@pytest.fixture
+async def fresh_nats(nats_settings: NatsSettings) -> NatsSettings:
+    """The NATS server of the session, emptied: no streams, no buckets."""
+    async with Bus.connect(nats_settings, name="cleaner") as cleaner:
+        for stream in await cleaner._js.streams_info():
+            await cleaner._js.delete_stream(stream.config.name)
+    return nats_settings
+
+
+@pytest.fixture
+async def bus(fresh_nats: NatsSettings) -> AsyncIterator[Bus]:
+    """Connected, with our streams, empty."""
+    async with Bus.connect(fresh_nats, name="test") as connected:
+        await connected.ensure_streams()
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def store_server_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    """An S3 server that nobody kills."""
+    process, settings = store_server(tmp_path_factory.mktemp("store"))
+    process.start()
+    yield settings
+    process.stop()
+
+
+@pytest.fixture
+def store_settings(store_server_settings: StoreSettings) -> StoreSettings:
+    """The S3 server of the session, with a bucket name of the test's own. The bucket is not made yet."""
+    return store_server_settings.model_copy(update={"bucket": f"test-{uuid.uuid4().hex[:12]}"})
+
+
+@pytest.fixture
+async def store(store_settings: StoreSettings) -> AsyncIterator[Store]:
+    """A store with an empty bucket of its own."""
+    opened = Store(store_settings)
+    await opened.ensure_bucket()
+    yield opened
+    await opened._run(lambda: opened._minio.remove_bucket(opened.bucket))
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server: its URL for SQLAlchemy (asyncpg), with the database `postgres`. See `postgres_database`."""
+    binaries = find_postgres()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (initdb was not found): apt-get install postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="auteur-postgres-"))  # pytest's own folders are closed to other users
+    try:
+        process, url = postgres_server(binaries, folder)
+        process.start()
+        yield f"{url}/postgres"
+        process.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> str:
+    """The URL of an empty database of the test's own."""
+    url = make_url(postgres_url)
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    return url.set(database=name).render_as_string(hide_password=False)

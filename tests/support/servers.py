@@ -1,0 +1,210 @@
+"""Real servers as child processes: nats-server, SeaweedFS and PostgreSQL, to be started, killed and started again."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_standalone import parts
+from auteur_standalone.ports import free_ports
+from auteur_standalone.processes import die_with_parent
+from tests.support.waiting import wait_for
+
+
+@dataclass
+class ServerProcess:
+    """One server. It keeps its port and data through `kill` and `start`, and dies with the test session."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    is_ready: Callable[[], bool]
+    env: dict[str, str] = field(default_factory=dict)
+    user: int | None = None
+    """The user id to run as, for servers that refuse root."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "ServerProcess":
+        """Returns when the server answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # the function makes one system call
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.log.parent,
+                env={**os.environ, **self.env},
+                user=self.user,
+                group=self.user and pwd.getpwuid(self.user).pw_gid,
+                extra_groups=None if self.user is None else [],
+                start_new_session=True,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509  # it only makes system calls
+            )
+        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}", seconds=30)
+        return self
+
+    def _ready_or_dead(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            raise AssertionError(f"{self.name} did not start:\n{self.log.read_text()[-2000:]}")
+        return self.is_ready()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, f"{self.name} does not run"
+        return self.process.pid
+
+    def kill(self) -> None:
+        """As by `kill -9`."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(self.stop_signal)
+
+    def restart(self) -> None:
+        """`kill -9`, then the same server on the same port with the same data."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Takes connections and answers nothing, until `resume`."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, how)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        self.process = None
+
+
+# ── NATS ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nats_server(folder: Path) -> tuple[ServerProcess, NatsSettings]:
+    """A server, not yet started, and how to reach it."""
+    server = parts.NatsServer(free_ports(1)[0], folder / "jetstream", "auteur", "nats-secret")
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "nats.conf"
+    config.write_text(parts.nats_config(server))
+    argv = parts.nats_argv(parts.find_binary("nats-server"), config)
+    process = ServerProcess("nats-server", argv, folder / "nats.log", lambda: _says_info(server.port))
+    url = f"nats://{parts.LOOPBACK}:{server.port}"
+    return process, NatsSettings.model_validate({"url": url, "user": server.user, "password": server.password})
+
+
+def _says_info(port: int) -> bool:
+    try:
+        with socket.create_connection((parts.LOOPBACK, port), 1) as connection:
+            return connection.recv(5) == b"INFO "
+    except OSError:
+        return False
+
+
+# ── S3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def store_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
+    """A server, not yet started, and how to reach it."""
+    ports = parts.StorePorts.of(free_ports(parts.StorePorts.count()))
+    # A bucket takes some volumes of its own, and every test has a bucket of its own.
+    server = parts.StoreServer(ports, folder / "data", "auteur", "store-secret-key", max_volumes=1000)
+    server.folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://{parts.LOOPBACK}:{ports.s3}"
+    process = ServerProcess(
+        "weed",
+        parts.store_argv(parts.find_binary("weed"), server),
+        folder / "weed.log",
+        lambda: _says_ok(f"{url}/healthz"),
+        env=parts.store_environment(server),
+    )
+    settings = {"url": url, "access_key": server.access_key, "secret_key": server.secret_key}
+    return process, StoreSettings.model_validate(settings)
+
+
+def _says_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310  # our own http URL
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+# ── PostgreSQL ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def find_postgres() -> Path | None:
+    """The folder with `initdb` and `postgres`; None where PostgreSQL is not installed."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    on_path = shutil.which("initdb")
+    candidates = [*packaged, *([Path(on_path).resolve().parent] if on_path else [])]
+    return next((path for path in candidates if (path / "initdb").exists() and (path / "postgres").exists()), None)
+
+
+def postgres_server(binaries: Path, folder: Path) -> tuple[ServerProcess, str]:
+    """A server, not yet started, and its URL without a database: `postgresql+asyncpg://auteur@127.0.0.1:<port>`.
+    `folder` must be one that an unprivileged user can reach: PostgreSQL refuses to run as root.
+    """
+    user = _unprivileged_user()
+    data, port = folder / "data", free_ports(1)[0]
+    if user is not None:
+        os.chown(folder, user, pwd.getpwuid(user).pw_gid)
+    subprocess.run(
+        (binaries / "initdb", "-D", data, "-U", "auteur", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"),
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        user=user,
+        group=user and pwd.getpwuid(user).pw_gid,
+        extra_groups=None if user is None else [],
+    )
+    settings = {
+        "listen_addresses": parts.LOOPBACK,
+        "port": str(port),
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "max_connections": "60",
+    }
+    argv = [str(binaries / "postgres"), "-D", str(data)]
+    for name, value in settings.items():
+        argv += ["-c", f"{name}={value}"]
+    process = ServerProcess(
+        "postgres",
+        argv,
+        folder / "postgres.log",
+        lambda: _accepts(binaries, port),
+        user=user,
+        stop_signal=signal.SIGINT,  # "fast": closes the sessions that are open
+    )
+    return process, f"postgresql+asyncpg://auteur@{parts.LOOPBACK}:{port}"
+
+
+def _unprivileged_user() -> int | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    return 65534
+
+
+def _accepts(binaries: Path, port: int) -> bool:
+    ask = (binaries / "pg_isready", "-q", "-h", parts.LOOPBACK, "-p", str(port), "-U", "auteur", "-d", "postgres")
+    return subprocess.run(ask, check=False).returncode == 0
