@@ -1,6 +1,7 @@
 """S3 through the minio SDK, in threads: it is synchronous, and threads cost nothing at our sizes.
 
-Links are signed here: presigned POST by prefix and size for what a worker or browser uploads, presigned GET for what it reads.
+Links are signed here: presigned POST by prefix and size for what a worker or browser uploads, presigned GET for what
+it reads.
 """
 
 import asyncio

@@ -1,0 +1,162 @@
+"""Resolve: what a job asks for → the plan it will run by, or a refusal, before any worker is taken."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from auteur_contracts import names
+from auteur_contracts.resources import (
+    FunctionDeclaration,
+    FunctionRunner,
+    GenerationJob,
+    GenerationJobSpec,
+    Plan,
+    PlannedInput,
+    Tier,
+    TierDeclaration,
+)
+from auteur_contracts.vocabulary import Reason
+from auteur_lifecycle.parameters import check_parameters
+from auteur_lifecycle.refusal import Refusal
+from auteur_lifecycle.support import ONE_MACHINE, Platform, unsupported
+
+
+def resolve(
+    job: GenerationJob,
+    catalogue: Sequence[FunctionRunner],
+    *,
+    platform: Platform = ONE_MACHINE,
+    bucket: str = "",
+) -> Plan | Refusal:
+    """The same job, uid and catalogue give the same plan.
+
+    `bucket` is where inputs must lie; empty checks the key only.
+    """
+    spec = job.spec
+    if refused := unsupported(spec, platform):
+        return refused
+    runner = choose_runner(spec, catalogue)
+    if isinstance(runner, Refusal):
+        return runner
+    function, tier = runner.function(spec.function), runner.tier(spec.quality)
+    if function is None or tier is None:  # choose_runner made sure; said again for the type checker
+        raise AssertionError(spec.function)
+    if refused := check_parameters(function.name, function.params_schema, spec.params):
+        return refused
+    if refused := check_inputs(job, function, bucket):
+        return refused
+    return plan_of(job, runner, function, tier)
+
+
+def choose_runner(spec: GenerationJobSpec, catalogue: Sequence[FunctionRunner]) -> FunctionRunner | Refusal:
+    """The named runner, or the first ready one, or (better wait than refuse) the first that offers the tier."""
+    candidates = [runner for runner in catalogue if spec.runner in (None, runner.metadata.name)]
+    if spec.runner is not None and not candidates:
+        known = ", ".join(sorted(runner.metadata.name for runner in catalogue)) or "none"
+        return Refusal(
+            Reason.UNKNOWN_RUNNER, f'There is no runner "{spec.runner}".', "runner", f"Known runners: {known}."
+        )
+    serving = [runner for runner in candidates if runner.function(spec.function)]
+    if not serving:
+        known = ", ".join(sorted({function.name for runner in candidates for function in runner.spec.functions}))
+        return Refusal(
+            Reason.UNKNOWN_FUNCTION,
+            f'No runner serves the function "{spec.function}".',
+            "function",
+            f"Known functions: {known or 'none'}.",
+        )
+    offering = [runner for runner in serving if runner.tier(spec.quality)]
+    if not offering:
+        known = ", ".join(sorted({tier.quality.value for runner in serving for tier in runner.spec.tiers}))
+        return Refusal(
+            Reason.TIER_NOT_OFFERED,
+            f'No runner offers {spec.function} in quality "{spec.quality}".',
+            "quality",
+            f"Offered: {known}.",
+        )
+    return next((runner for runner in offering if runner.status.tier_ready(spec.quality)), offering[0])
+
+
+def check_inputs(job: GenerationJob, function: FunctionDeclaration, bucket: str) -> Refusal | None:
+    declared = {declaration.name: declaration for declaration in function.inputs}
+    given = [item.name for item in job.spec.inputs]
+    for item in job.spec.inputs:
+        if item.name not in declared:
+            known = ", ".join(declared) or "none"
+            return Refusal(
+                Reason.INVALID_INPUT,
+                f'{function.name} has no input "{item.name}".',
+                f"inputs.{item.name}",
+                f"Its inputs: {known}.",
+            )
+        if given.count(item.name) > 1:
+            return Refusal(
+                Reason.INVALID_INPUT, f'The input "{item.name}" is given more than once.', f"inputs.{item.name}"
+            )
+        if item.uri is not None and (refused := _check_uri(job, item.name, item.uri, bucket)):
+            return refused
+        if item.from_ is not None and item.from_.job == job.metadata.name:
+            return Refusal(Reason.INVALID_INPUT, "A job cannot wait for itself.", f"inputs.{item.name}")
+    for name, declaration in declared.items():
+        if declaration.required and name not in given:
+            return Refusal(
+                Reason.INVALID_INPUT, f'{function.name} needs the input "{name}" ({declaration.media_type}).', "inputs"
+            )
+    return None
+
+
+def _check_uri(job: GenerationJob, name: str, uri: str, bucket: str) -> Refusal | None:
+    try:
+        found, key = names.parse_s3_uri(uri)
+    except ValueError as error:
+        return Refusal(
+            Reason.INVALID_INPUT, f'Input "{name}": {error}.', f"inputs.{name}", "Upload it with POST /v1/uploads."
+        )
+    if (bucket and found != bucket) or not key.startswith(names.namespace_prefix(job.metadata.namespace)):
+        return Refusal(
+            Reason.INVALID_INPUT,
+            f'Input "{name}": {uri} is outside of this namespace\'s storage.',
+            f"inputs.{name}",
+            "A job reads its own namespace's files only.",
+        )
+    return None
+
+
+def plan_of(job: GenerationJob, runner: FunctionRunner, function: FunctionDeclaration, tier: TierDeclaration) -> Plan:
+    spec = job.spec
+    properties: dict[str, Any] = function.params_schema.get("properties", {})
+    params = {name: value for name, value in tier.defaults.items() if name in properties} | dict(spec.params)
+    seed = None
+    if "seed" in properties:
+        given = params.get("seed")
+        seed = names.seed_of(job.metadata.uid) if given is None else int(given)
+        params["seed"] = seed
+    plan = Plan(
+        function=function.name,
+        runner=runner.metadata.name,
+        pool=names.pool(runner.metadata.name),
+        tier=Tier(
+            quality=tier.quality,
+            pipeline=tier.pipeline,
+            vram_gigabytes=tier.vram_gigabytes,
+            optimizations=tier.optimizations,
+            threads=tier.resources.threads,
+            usd_per_second=tier.price.usd_per_second if tier.price else None,
+        ),
+        params=params,
+        seed=seed,
+        inputs=tuple(
+            PlannedInput(name=item.name, job=item.from_.job, output=item.from_.output)
+            if item.from_
+            else PlannedInput(name=item.name, uri=item.uri or "")
+            for item in spec.inputs
+        ),
+    )
+    return plan.model_copy(update={"digest": digest_of(plan)})
+
+
+def digest_of(plan: Plan) -> str:
+    content = plan.model_dump(mode="json", exclude={"digest"})
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -1,0 +1,392 @@
+"""Every way a job's status can change, each a pure function of the job and what was seen.
+
+No function here leads out of a finished state; attempts only grow; what an older attempt says changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from auteur_contracts.orders import ClaimRequest, Outcome, RefusalReason, Report
+from auteur_contracts.resources import (
+    Condition,
+    Failure,
+    FunctionRunner,
+    GenerationJob,
+    GenerationJobStatus,
+    Plan,
+    Progress,
+    derive_phase,
+)
+from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Reason
+from auteur_lifecycle.cost import add, cost_of
+from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
+from auteur_lifecycle.refusal import Refusal
+from auteur_lifecycle.resolve import resolve
+from auteur_lifecycle.retry import GiveUp, TryAgain, after_failure
+
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+DEADLINE_GRACE = timedelta(seconds=30)
+"""The agent enforces the deadline; this long after it, the platform does."""
+
+
+# ── the one step every change is made of ──────────────────────────────────────────────────────────────────────────────
+
+
+def _change(
+    job: GenerationJob,
+    now: datetime,
+    *conditions: tuple[ConditionType, ConditionStatus, Reason, str],
+    **fields: object,
+) -> GenerationJobStatus:
+    """Sets conditions (their time moves only when their status does), then derives the phase last."""
+    known = {condition.type: condition for condition in job.status.conditions}
+    for kind, value, reason, message in conditions:
+        before = known.get(kind)
+        since = before.last_transition_time if before and before.status is value else now
+        known[kind] = Condition(
+            type=kind,
+            status=value,
+            reason=reason,
+            message=message[:2048],
+            last_transition_time=since,
+            observed_generation=job.metadata.generation,
+        )
+    ordered = tuple(known[kind] for kind in ConditionType if kind in known)
+    changed = job.status.model_copy(
+        update={"conditions": ordered, "observed_generation": job.metadata.generation, **fields}
+    )
+    return changed.model_copy(update={"phase": derive_phase(changed)})
+
+
+# ── before the first attempt ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def accept(job: GenerationJob, plan: Plan, now: datetime) -> GenerationJobStatus:
+    planned = f"Planned: {plan.function} by {plan.runner}, {plan.tier.pipeline}."
+    return _change(
+        job,
+        now,
+        (ConditionType.ACCEPTED, _TRUE, Reason.RESOLVED, planned),
+        (ConditionType.FINISHED, _FALSE, Reason.IN_PROGRESS, ""),
+        plan=plan,
+    )
+
+
+def refuse(job: GenerationJob, refusal: Refusal, now: datetime) -> GenerationJobStatus:
+    failure = Failure(fault=Fault.USER, reason=refusal.reason, message=refusal.message, remedy=refusal.remedy)
+    return _change(
+        job,
+        now,
+        (ConditionType.ACCEPTED, _FALSE, refusal.reason, refusal.text),
+        (ConditionType.FINISHED, _TRUE, refusal.reason, refusal.text),
+        (ConditionType.SUCCEEDED, _FALSE, refusal.reason, refusal.text),
+        failure=failure,
+        completion_time=now,
+    )
+
+
+def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> GenerationJobStatus:
+    held = job.status.condition(ConditionType.DISPATCHED)
+    if held and held.status is _FALSE and held.reason is reason and held.message == message:
+        return job.status
+    return _change(job, now, (ConditionType.DISPATCHED, _FALSE, reason, message))
+
+
+# ── one attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def dispatch(job: GenerationJob, now: datetime) -> GenerationJobStatus:
+    """The next attempt gets its number. A job that is dispatched, running or finished stays as it is."""
+    status = job.status
+    if status.finished or status.dispatched or status.plan is None:
+        return status
+    attempt = status.attempt + 1
+    return _change(
+        job,
+        now,
+        (
+            ConditionType.DISPATCHED,
+            _TRUE,
+            Reason.ORDERED,
+            f"Attempt {attempt} waits for a worker of {status.plan.pool}.",
+        ),
+        attempt=attempt,
+        claim="",
+        worker="",
+        progress=None,
+        queue=None,
+        retry_at=None,
+        dispatch_time=now,
+    )
+
+
+@dataclass(frozen=True)
+class ClaimGranted:
+    status: GenerationJobStatus
+    """Unchanged when this claim was granted before and its reply was lost."""
+
+
+def claim(job: GenerationJob | None, request: ClaimRequest, now: datetime) -> ClaimGranted | RefusalReason:
+    """One attempt is one execution: of two claims for it at most one is ever granted."""
+    if job is None or job.metadata.uid != request.uid:
+        return RefusalReason.UNKNOWN
+    status = job.status
+    if status.finished or job.spec.cancel:
+        cancelled = job.spec.cancel or status.phase.value == "Cancelled"
+        return RefusalReason.CANCELLED if cancelled else RefusalReason.FINISHED
+    if request.attempt != status.attempt or not status.dispatched:
+        return RefusalReason.STALE
+    if status.claim:
+        same = status.claim == request.nonce and status.worker == request.worker
+        return ClaimGranted(status) if same else RefusalReason.CLAIMED
+    granted = _change(
+        job,
+        now,
+        (ConditionType.RUNNING, _TRUE, Reason.CLAIMED, f"Attempt {status.attempt} runs on {request.worker}."),
+        claim=request.nonce,
+        worker=request.worker,
+        start_time=now,
+    )
+    return ClaimGranted(granted)
+
+
+def is_current(job: GenerationJob, attempt: int) -> bool:
+    """Whether this attempt is the one that runs now."""
+    return not job.status.finished and job.status.running and job.status.attempt == attempt
+
+
+def progress(job: GenerationJob, attempt: int, seen: Progress) -> GenerationJobStatus:
+    """Never backwards within an attempt."""
+    before = job.status.progress
+    if not is_current(job, attempt) or (before is not None and seen.fraction < before.fraction):
+        return job.status
+    if seen.preview_uri is None and before is not None and before.preview_uri is not None:
+        seen = seen.model_copy(update={"preview_uri": before.preview_uri})
+    return job.status.model_copy(update={"progress": seen})
+
+
+def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStatus:
+    """The worker's last word. The caller has checked its token."""
+    if not is_current(job, said.attempt):
+        return job.status
+    match said.outcome:
+        case Outcome.SUCCEEDED:
+            return _succeed(job, said, now)
+        case Outcome.HANDED_BACK:
+            return _release(job, Reason.WAITING_FOR_WORKER, "The worker shut down and handed the attempt back.", now)
+        case Outcome.CANCELLED:
+            return _finish_cancelled(_paid(job, said), now, job.status.cancelled_by)
+        case Outcome.FAILED:
+            failure = said.failure or Failure(
+                fault=Fault.PLATFORM,
+                reason=Reason.RESULT_MISSING,
+                message="The worker reported a failure without a cause.",
+            )
+            return fail_attempt(_paid(job, said), failure, now)
+
+
+def _paid(job: GenerationJob, said: Report) -> GenerationJob:
+    if job.status.plan is None:
+        return job
+    cost = add(job.status.cost, cost_of(job.status.plan, said.metrics.get("run_seconds", 0.0)))
+    return _with(job, job.status.model_copy(update={"cost": cost}))
+
+
+def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
+    return job.model_copy(update={"status": status})
+
+
+def _succeed(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStatus:
+    paid = _paid(job, said)
+    last = job.status.progress or Progress(phase="done")
+    made = f"Made {len(said.outputs)} output{'' if len(said.outputs) == 1 else 's'}."
+    return _change(
+        paid,
+        now,
+        (ConditionType.DISPATCHED, _FALSE, Reason.OUTPUTS_COMMITTED, ""),
+        (ConditionType.RUNNING, _FALSE, Reason.OUTPUTS_COMMITTED, ""),
+        (ConditionType.FINISHED, _TRUE, Reason.OUTPUTS_COMMITTED, made),
+        (ConditionType.SUCCEEDED, _TRUE, Reason.OUTPUTS_COMMITTED, made),
+        outputs=said.outputs,
+        warnings=said.warnings,
+        failure=None,
+        progress=last.model_copy(update={"fraction": 1.0, "eta_seconds": None}),
+        completion_time=now,
+    )
+
+
+def fail_attempt(job: GenerationJob, failure: Failure, now: datetime) -> GenerationJobStatus:
+    """An attempt ended badly: another one, or the end."""
+    match after_failure(job.spec, job.status, failure, now):
+        case TryAgain(at, failures, losses):
+            counted = _with(
+                job,
+                job.status.model_copy(
+                    update={"failures": failures, "losses": losses, "retry_at": at, "failure": failure}
+                ),
+            )
+            return _release(counted, Reason.WAITING_TO_RETRY, f"{failure.message} Tried again soon.", now)
+        case GiveUp(failures, losses):
+            counted = _with(job, job.status.model_copy(update={"failures": failures, "losses": losses}))
+            return _fail(counted, failure, now)
+
+
+def _release(job: GenerationJob, reason: Reason, message: str, now: datetime) -> GenerationJobStatus:
+    """Back to waiting. The attempt's number stays, so its late words are stale once the next one is dispatched."""
+    return _change(
+        job,
+        now,
+        (ConditionType.DISPATCHED, _FALSE, reason, message),
+        (ConditionType.RUNNING, _FALSE, reason, message),
+        claim="",
+        worker="",
+        progress=None,
+    )
+
+
+def _fail(job: GenerationJob, failure: Failure, now: datetime) -> GenerationJobStatus:
+    message = f"{failure.message} {failure.remedy}".strip()
+    return _change(
+        job,
+        now,
+        (ConditionType.DISPATCHED, _FALSE, failure.reason, ""),
+        (ConditionType.RUNNING, _FALSE, failure.reason, ""),
+        (ConditionType.FINISHED, _TRUE, failure.reason, message),
+        (ConditionType.SUCCEEDED, _FALSE, failure.reason, message),
+        failure=failure,
+        retry_at=None,
+        completion_time=now,
+    )
+
+
+def lose(job: GenerationJob, attempt: int, now: datetime) -> GenerationJobStatus:
+    """The worker of this attempt is not heard any more."""
+    if not is_current(job, attempt):
+        return job.status
+    return fail_attempt(
+        job,
+        Failure(
+            fault=Fault.LOST,
+            reason=Reason.WORKER_LOST,
+            message=f"Worker {job.status.worker} was lost during attempt {attempt}.",
+        ),
+        now,
+    )
+
+
+def cancel(job: GenerationJob, by: str, now: datetime) -> GenerationJobStatus:
+    return job.status if job.status.finished else _finish_cancelled(job, now, by)
+
+
+def _finish_cancelled(job: GenerationJob, now: datetime, by: str) -> GenerationJobStatus:
+    message = f"Cancelled by {by}." if by else "Cancelled."
+    return _change(
+        job,
+        now,
+        (ConditionType.DISPATCHED, _FALSE, Reason.CANCELLED, ""),
+        (ConditionType.RUNNING, _FALSE, Reason.CANCELLED, ""),
+        (ConditionType.FINISHED, _TRUE, Reason.CANCELLED, message),
+        (ConditionType.SUCCEEDED, _FALSE, Reason.CANCELLED, message),
+        cancelled_by=by,
+        retry_at=None,
+        completion_time=now,
+    )
+
+
+# ── decide once ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything outside of the job that its next status depends on."""
+
+    catalogue: Sequence[FunctionRunner]
+    lookup: Lookup
+    worker_silent: bool = False
+    bucket: str = ""
+
+
+def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:
+    """What is true of the job now. Asked twice it answers the same; only `dispatch`, `claim` and `report` come from
+    elsewhere, because they need a worker.
+    """
+    status = job.status
+    if status.finished:
+        return status
+    if job.spec.cancel:
+        return _finish_cancelled(job, now, status.cancelled_by)
+    if status.plan is None:
+        resolved = resolve(job, seen.catalogue, bucket=seen.bucket)
+        if isinstance(resolved, Refusal):
+            return refuse(job, resolved, now)
+        job = _with(job, accept(job, resolved, now))
+        status = job.status
+    if status.running:
+        return _while_running(job, seen, now)
+    if status.dispatched and not job.spec.suspend:
+        return _start_deadline(job, now) or status
+    return _start_deadline(job, now) or _while_waiting(job, seen, now)
+
+
+def _while_running(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:
+    status = job.status
+    if seen.worker_silent:
+        return lose(job, status.attempt, now)
+    if job.spec.suspend:
+        return _release(job, Reason.SUSPENDED, "Suspended while it ran: the attempt was stopped.", now)
+    if status.start_time and now > status.start_time + job.spec.deadline + DEADLINE_GRACE:
+        failure = Failure(
+            fault=Fault.FUNCTION,
+            reason=Reason.DEADLINE_EXCEEDED,
+            message=f"Attempt {status.attempt} did not end within its deadline.",
+            remedy="Raise spec.deadline, or ask for less.",
+        )
+        return fail_attempt(job, failure, now)
+    return status
+
+
+def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | None:
+    created = job.metadata.creation_timestamp
+    if job.status.start_time or created is None or job.spec.suspend or now <= created + job.spec.start_deadline:
+        return None
+    failure = Failure(
+        fault=Fault.PLATFORM,
+        reason=Reason.START_DEADLINE_EXCEEDED,
+        message="No worker became free within spec.startDeadline.",
+        remedy="Raise it, or ask for another quality or runner.",
+    )
+    return _fail(job, failure, now)
+
+
+def _while_waiting(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:
+    match gate(job, seen.lookup, now):
+        case Doomed(message):
+            failure = Failure(fault=Fault.USER, reason=Reason.INPUT_FAILED, message=message)
+            return _fail(job, failure, now)
+        case Waits(reason, message):
+            return wait(job, reason, message, now)
+        case Open():
+            return wait(job, *_waits_for_worker(job, seen.catalogue), now)
+
+
+def _waits_for_worker(job: GenerationJob, catalogue: Sequence[FunctionRunner]) -> tuple[Reason, str]:
+    plan = job.status.plan
+    runner = next((found for found in catalogue if plan and found.metadata.name == plan.runner), None)
+    if runner is None or plan is None:
+        return Reason.RUNNER_NOT_READY, "Its runner is not there (any more)."
+    if runner.status.tier_ready(plan.tier.quality):
+        return Reason.WAITING_FOR_WORKER, f"Waits for a free worker of {plan.runner}."
+    why = next((tier.message for tier in runner.status.tiers if tier.quality is plan.tier.quality and tier.message), "")
+    return Reason.RUNNER_NOT_READY, f"{plan.runner} is not ready: {why or runner.status.message or 'it starts'}"
+
+
+def ready_for_worker(job: GenerationJob) -> bool:
+    """Whether the job waits for nothing but a worker."""
+    held = job.status.condition(ConditionType.DISPATCHED)
+    return (
+        not job.status.finished
+        and held is not None
+        and held.status is _FALSE
+        and held.reason in (Reason.WAITING_FOR_WORKER, Reason.RUNNER_NOT_READY)
+    )
