@@ -1,0 +1,105 @@
+"""Keeps one child ready for the right tier, and replaces it when it was killed, crashed or is not to be trusted."""
+
+import time
+from collections.abc import AsyncIterator
+
+from auteur_contracts.resources import FunctionRunner, Tier
+from auteur_runner import protocol
+from auteur_runner.describe import same_setup
+from auteur_runner.process import CANCEL_GRACE, ChildDied, ChildProcess, Launch, OnLog, SetupFailed
+
+
+class Worker:
+    """One job at a time, one child at a time."""
+
+    def __init__(self, launch: Launch, on_log: OnLog) -> None:
+        self._launch = launch
+        self._on_log = on_log
+        self._child: ChildProcess | None = None
+        self._current: tuple[str, int] | None = None
+        self._cancelled = False
+        self.load_seconds = 0.0
+        """How long the newest `setup` took."""
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child is not None and self._child.alive else None
+
+    async def describe(self) -> FunctionRunner:
+        """What the target serves, in its own words. Starts the child where there is none. Raises SetupFailed."""
+        return (await self._ensure_child()).hello.runner
+
+    async def prepare(self, tier: Tier) -> AsyncIterator[protocol.Event]:
+        """Make the child ready for the tier; nothing to do when it is. Raises SetupFailed."""
+        child = await self._ensure_child()
+        if same_setup(child.tier, tier):
+            return
+        began = time.monotonic()
+        try:
+            async for event in child.set_up(tier):
+                yield event
+        except (ChildDied, SetupFailed) as error:
+            await self._drop()
+            raise error if isinstance(error, SetupFailed) else SetupFailed(error.failure()) from error
+        self.load_seconds = time.monotonic() - began
+
+    async def run(self, order: protocol.Run) -> AsyncIterator[protocol.Event | protocol.Ending]:
+        """Prepare if need be and run; the last item is the ending, whatever happened to the child."""
+        self._current, self._cancelled = (order.uid, order.attempt), False
+        self.load_seconds = 0.0
+        ending: protocol.Ending | None = None
+        try:
+            async for loading in self.prepare(order.tier):
+                yield _while_loading(loading)
+            if self._cancelled:
+                ending = protocol.Cancelled()
+            else:
+                async for event in (await self._ensure_child()).run(order):
+                    if isinstance(event, protocol.Ending):
+                        ending = event
+                    else:
+                        yield event
+        except SetupFailed as error:
+            ending = protocol.Cancelled(forced=True) if self._cancelled else protocol.Failed(failure=error.failure)
+        except ChildDied as error:
+            ending = protocol.Failed(failure=error.failure())
+        finally:
+            self._current = None
+        if isinstance(ending, protocol.Failed) and ending.failure.recycle:
+            await self._drop()
+        yield ending or protocol.Cancelled(forced=True)
+
+    def cancel(self, uid: str, attempt: int, grace: float = CANCEL_GRACE) -> None:
+        """Stop this job, if it is the one that runs. While its model is loading there is nothing to ask: the child
+        is given the grace to finish and is killed then.
+        """
+        if self._current != (uid, attempt):
+            return
+        self._cancelled = True
+        if self._child is not None:
+            self._child.cancel(uid, attempt, grace)
+
+    async def close(self) -> None:
+        if self._child is not None:
+            await self._child.close()
+            self._child = None
+
+    async def _ensure_child(self) -> ChildProcess:
+        if self._child is None or not self._child.alive:
+            await self._drop()
+            self._child = await ChildProcess.spawn(self._launch, self._on_log)
+        return self._child
+
+    async def _drop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
+
+
+def _while_loading(event: protocol.Event) -> protocol.Event:
+    """Loading is no part of the run's fraction: it may or may not be needed, and the fraction never falls."""
+    match event:
+        case protocol.Progressed(progress=progress):
+            return protocol.Progressed(progress=progress.model_copy(update={"fraction": 0.0}))
+        case _:
+            return event
