@@ -282,23 +282,20 @@ class Client:
         failures = 0
         while True:
             failures += 1
-            asked: float | None = None
-            problem: Unreachable | None = None
-            answer: httpx.Response | None = None
+            jitter = random.random()  # noqa: S311  spreads clients, guards nothing
             try:
                 answer = self._attempt(method, url, query or {}, body, headers or {})
-            except Unreachable as error:
-                problem = error
-            if answer is not None and answer.status_code not in RETRIED_STATUS:
-                return _checked(answer)
-            if answer is not None:
-                asked = retry_after(answer.headers)
-            wait = self._patience.wait(failures, asked=asked, jitter=random.random())  # noqa: S311  spreads, no secret
-            if wait is None and answer is not None:
-                return _checked(answer)
-            if wait is None and problem is not None:
-                raise problem
-            self._sleep(wait or 0.0)
+            except Unreachable:
+                wait = self._patience.wait(failures, jitter=jitter)
+                if wait is None:
+                    raise
+            else:
+                wait = None
+                if answer.status_code in RETRIED_STATUS:
+                    wait = self._patience.wait(failures, asked=retry_after(answer.headers), jitter=jitter)
+                if wait is None:
+                    return _checked(answer)
+            self._sleep(wait)
 
     def _attempt(
         self,

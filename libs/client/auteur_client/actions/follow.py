@@ -1,0 +1,160 @@
+"""watch, logs, and waiting: the event stream moves the bars, polls keep them honest and carry on where it is away."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.live import Live
+
+from auteur_client.actions.session import connect, job_name
+from auteur_client.actions.show import save_outputs
+from auteur_client.board import Board, exit_of
+from auteur_client.client import Client, JobFilter
+from auteur_client.errors import FinishTimeout
+from auteur_client.exits import Exit
+from auteur_client.render import ending_line, failure_text, job_table, moment_line
+from auteur_client.stream import EventStream
+from auteur_client.terminal import complain, console, note, say, table_text
+from auteur_contracts.errors import AuteurError, NotFound
+from auteur_contracts.vocabulary import ApiStatus
+from auteur_contracts.web.http import GenerationReply
+from auteur_contracts.web.socket import ServerMessage
+
+FIRST_POLL_SECONDS = 0.2
+"""Soon, for what happened between the first look and the subscription."""
+POLL_SECONDS = 1.0
+POLL_SECONDS_PER_JOB = 0.05
+"""Many jobs are polled less often, so that watching costs a server at most some twenty requests a second."""
+REFRESHES_PER_SECOND = 8
+
+Show = Callable[[Board], None]
+
+
+def watch(
+    names: Sequence[str], project: str | None, timeout: float | None, folder: Path | None, server: str | None
+) -> Exit:
+    with connect(server) as client:
+        if names:
+            board = Board(tuple(client.get(job_name(name)) for name in names))
+        else:
+            board = Board(tuple(job for job in client.jobs(JobFilter(project=project)) if not job.status.finished))
+        if not board.jobs:
+            raise NotFound("no job is waiting or running", hint="see what there was: auteur get")
+        return finish(client, show_until_finished(client, board, timeout), folder)
+
+
+def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = False) -> Exit:
+    """The last words on jobs that have ended: files saved, failures explained, one exit code."""
+    for job in board.jobs:
+        if job.status is ApiStatus.DONE and folder is not None:
+            save_outputs(client, job, folder, quiet=quiet)
+        elif job.status is ApiStatus.FAILED:
+            complain(f"{job.job_id} failed: {failure_text(job)}", job.error.remedy if job.error else "")
+            for line in job.error.log_tail if job.error else ():
+                note(f"  {line}", style="dim")
+        elif not quiet:
+            say(ending_line(job))
+        for warning in job.warnings:
+            note(f"warning: {job.job_id}: {warning}", style="yellow")
+    return exit_of(job.status for job in board.jobs)
+
+
+def show_until_finished(client: Client, board: Board, timeout: float | None) -> Board:
+    screen = console()
+    if not screen.is_terminal:
+        return wait(client, board, timeout, lines_shower())
+    with Live(console=screen, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="ellipsis") as live:
+
+        def show(now: Board) -> None:
+            live.update(table_text(job_table(now.jobs, datetime.now(UTC), bars=True)))
+
+        show(board)
+        return wait(client, board, timeout, show)
+
+
+def lines_shower() -> Show:
+    """A line whenever a job comes to another phase: what a log file can use."""
+    told: dict[str, tuple[str, str]] = {}
+
+    def show(board: Board) -> None:
+        for job in board.jobs:
+            moment = (job.phase, job.progress.phase if job.status is ApiStatus.RUNNING else "")
+            if told.get(job.job_id) != moment:
+                told[job.job_id] = moment
+                say(moment_line(job))
+
+    return show
+
+
+def wait(client: Client, board: Board, timeout: float | None, show: Show = lambda _: None) -> Board:
+    """Until every job of the board has finished. The timeout ends the waiting, not the jobs."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    inbox: queue.SimpleQueue[ServerMessage] = queue.SimpleQueue()
+    with _subscribed(client, board.projects, inbox):
+        poll_at = time.monotonic() + FIRST_POLL_SECONDS
+        show(board)
+        while not board.finished:
+            now = time.monotonic()
+            if ends is not None and now >= ends:
+                raise FinishTimeout(f"{', '.join(board.unfinished)} did not finish within {timeout:g} s")
+            if now >= poll_at:
+                board = _asked(client, board, board.unfinished)
+                poll_at = time.monotonic() + max(POLL_SECONDS, POLL_SECONDS_PER_JOB * len(board.unfinished))
+            else:
+                board = _heard(client, board, inbox, min(poll_at, ends or poll_at) - now)
+            show(board)
+    return board
+
+
+def _asked(client: Client, board: Board, names: Sequence[str]) -> Board:
+    for name in names:
+        board = board.with_job(client.get(name))
+    return board
+
+
+def _heard(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", seconds: float) -> Board:
+    try:
+        message = inbox.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        return board
+    board = board.with_message(message)
+    return _asked(client, board, board.to_ask_after(message))
+
+
+@contextmanager
+def _subscribed(client: Client, projects: Sequence[str], inbox: "queue.SimpleQueue[ServerMessage]") -> Iterator[None]:
+    streams = [client.watch(project) for project in projects]
+    readers = [threading.Thread(target=_pump, args=(stream, inbox), daemon=True) for stream in streams]
+    for reader in readers:
+        reader.start()
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.close()
+        for reader in readers:
+            reader.join(timeout=2.0)
+
+
+def _pump(stream: EventStream[ServerMessage], inbox: "queue.SimpleQueue[ServerMessage]") -> None:
+    try:
+        for message in stream:
+            inbox.put(message)
+    except AuteurError:
+        return  # polls carry on; they also say what is wrong
+
+
+def logs(name: str, *, follow: bool, server: str | None) -> Exit:
+    styles = {"warning": "yellow", "error": "red", "debug": "dim"}
+    with connect(server) as client:
+        for line in client.logs(job_name(name), follow_on=follow):
+            say(line.line, style=styles.get(line.level, ""))
+    return Exit.OK
+
+
+def current(client: Client, names: Sequence[str]) -> tuple[GenerationReply, ...]:
+    return tuple(client.get(name) for name in names)

@@ -1,0 +1,45 @@
+"""What every command begins with: a client of the right server, and names as people type them."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import httpx
+
+from auteur_client.client import Client
+from auteur_client.exits import Exit
+from auteur_client.failures import complaint_of
+from auteur_client.home import server_url
+from auteur_client.terminal import complain
+from auteur_contracts.errors import AuteurError, InvalidRequest
+
+Result = TypeVar("Result")
+
+
+def connect(server: str | None) -> Client:
+    url = server_url(server)
+    try:
+        return Client(url, os.environ.get("AUTEUR_TOKEN") or None)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise InvalidRequest(f'"{url}" is not a URL: {error}') from error
+
+
+def job_name(text: str) -> str:
+    """A name with or without its kind, so that `-o name` can be piped into any command."""
+    kind, slash, name = text.rpartition("/")
+    if slash and kind not in ("generationjob", "generationjobs", "gj", "generationjob.auteur.studio"):
+        raise InvalidRequest(f'"{text}" is not the name of a job')
+    return name
+
+
+def for_each(names: Iterable[str], action: Callable[[str], None]) -> Exit:
+    """Every name gets its turn; the first error decides the exit code."""
+    ended = Exit.OK
+    for name in names:
+        try:
+            action(job_name(name))
+        except AuteurError as error:
+            told = complaint_of(error)
+            complain(told.error, told.hint)
+            ended = ended or told.exit
+    return ended

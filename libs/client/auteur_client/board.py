@@ -1,0 +1,86 @@
+"""What is shown of several jobs while they run. Pure: messages and polls in, a newer board out.
+
+Messages move the bars; whether a job has finished is decided by the server's answer about the job alone, so a lost or
+doubled message can only make a bar late.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from auteur_client.exits import Exit
+from auteur_contracts.vocabulary import ApiStatus, Phase
+from auteur_contracts.web.http import GenerationReply
+from auteur_contracts.web.socket import ErrorMessage, ProgressMessage, ServerMessage, SnapshotMessage
+
+
+@dataclass(frozen=True)
+class Board:
+    jobs: tuple[GenerationReply, ...]
+
+    @property
+    def finished(self) -> bool:
+        return all(job.status.finished for job in self.jobs)
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        return tuple(job.job_id for job in self.jobs if not job.status.finished)
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(job.project for job in self.jobs if not job.status.finished))
+
+    def with_job(self, told: GenerationReply) -> "Board":
+        """A poll's answer replaces what was known, except that a finished job stays finished."""
+        return replace(
+            self,
+            jobs=tuple(
+                told if job.job_id == told.job_id and not (job.status.finished and not told.status.finished) else job
+                for job in self.jobs
+            ),
+        )
+
+    def with_message(self, message: ServerMessage) -> "Board":
+        if not isinstance(message, ProgressMessage):
+            return self
+        return replace(
+            self,
+            jobs=tuple(_moved(job, message) if job.job_id == message.task_id else job for job in self.jobs),
+        )
+
+    def to_ask_after(self, message: ServerMessage) -> tuple[str, ...]:
+        """The jobs that a message says have changed in more than progress."""
+        match message:
+            case ProgressMessage():
+                return ()
+            case SnapshotMessage():
+                return self.unfinished
+            case ErrorMessage(task_id=task):
+                named = task
+            case _:
+                named = getattr(message, "task_id", None)
+        return (named,) if named in self.unfinished else ()
+
+
+def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:
+    if job.status.finished or message.status is not ApiStatus.RUNNING:
+        return job
+    told = job.progress.model_copy(
+        update={
+            "progress": max(message.progress, 0.0),
+            "step": message.step,
+            "steps": message.steps,
+            "message": message.message,
+            "preview_url": message.preview_url,
+        }
+    )
+    return job.model_copy(
+        update={"status": ApiStatus.RUNNING, "phase": Phase.RUNNING, "progress": told, "queue_position": None}
+    )
+
+
+def exit_of(statuses: Iterable[ApiStatus]) -> Exit:
+    """One answer for several jobs: a failure weighs more than a cancelled job, which weighs more than success."""
+    seen = set(statuses)
+    if ApiStatus.FAILED in seen:
+        return Exit.JOB_FAILED
+    return Exit.CANCELLED if ApiStatus.CANCELLED in seen else Exit.OK

@@ -1,0 +1,85 @@
+"""apply, create: asking for work."""
+
+# ruff: noqa: PLC0415  imports wait until the verb runs; the package's docstring says why
+
+from typing import Annotated
+
+import typer
+
+from auteur_client.commands.options import Brief, BriefOutput, Folder, Server, Timeout
+
+
+def apply(
+    file: Annotated[
+        list[str], typer.Option("-f", "--filename", metavar="FILE", help="A YAML file, or - for standard input.")
+    ],
+    output: BriefOutput = Brief.TEXT,
+    server: Server = None,
+) -> None:
+    """Create what YAML files describe.
+
+    They are the same files that kubectl takes. Applying twice changes nothing."""
+    from auteur_client.actions import manifest
+
+    raise typer.Exit(manifest.apply(file, server, output))
+
+
+def create(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar='[FUNCTION] ["PROMPT"] [KEY=VALUE]...',
+            help="The function (text-to-image when left out), the prompt, and parameters.",
+        ),
+    ] = None,
+    *,
+    quality: Annotated[str | None, typer.Option(help="draft, standard, high or ultra.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, max=16, help="How many, each with a seed of its own.")] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name; made up when left out.")] = None,
+    project: Annotated[str | None, typer.Option(help="The project it belongs to.")] = None,
+    runner: Annotated[str | None, typer.Option(help="Which runner; the first ready one when left out.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FILE", help="A file to work on: a path, s3://… or job:NAME/FILE."),
+    ] = None,
+    node_id: Annotated[str | None, typer.Option(help="The canvas node it belongs to.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, max=10, help="How often a failure is tried again.")] = None,
+    deadline: Annotated[str | None, typer.Option(help='How long one attempt may run, like "10m".')] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key sent twice starts one job.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show live bars until it has finished.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has finished, quietly.")] = False,
+    out: Folder = None,
+    timeout: Timeout = None,
+    output: BriefOutput = Brief.TEXT,
+    server: Server = None,
+) -> None:
+    """Ask for work: auteur create "a red star" --watch
+
+    auteur create "a small green ring on white" --quality high --count 3 --watch
+
+    auteur create image-to-image "in winter" --input image=cat.png strength=0.6 --out pictures
+    """
+    from auteur_client.actions import submit
+
+    given = {
+        "quality": quality,
+        "count": count,
+        "name": name,
+        "project": project,
+        "runner": runner,
+        "node_id": node_id,
+        "priority": priority,
+        "retries": retries,
+        "deadline": deadline,
+    }
+    asked = submit.Asked(
+        words=words or [],
+        options={field: value for field, value in given.items() if value is not None},
+        inputs=inputs or [],
+        key=idempotency_key,
+    )
+    then = submit.Then(
+        watch=watch, wait=wait, folder=out, timeout=timeout, output="" if output is Brief.TEXT else output
+    )
+    raise typer.Exit(submit.create(asked, then, server))

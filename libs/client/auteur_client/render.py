@@ -1,0 +1,352 @@
+"""How jobs look as text: table rows, bars, one screen of everything. Pure: values in, lines out; no terminal here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from auteur_contracts.quantities import format_duration
+from auteur_contracts.resources import Failure, GenerationJob, GenerationJobStatus
+from auteur_contracts.vocabulary import ApiStatus, Phase
+from auteur_contracts.web.http import FunctionReply, GenerationReply, OutputReply, ProgressReply
+
+BAR_WIDTH = 10
+COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
+WIDE_COLUMNS = (*COLUMNS, "PROJECT", "ATTEMPT", "SEED", "PIPELINE", "NODE", "MESSAGE")
+
+PHASE_STYLES: Mapping[str, str] = {
+    Phase.RUNNING: "cyan",
+    Phase.SUCCEEDED: "green",
+    Phase.FAILED: "red",
+    Phase.CANCELLED: "yellow",
+    Phase.RETRYING: "yellow",
+    Phase.SUSPENDED: "dim",
+}
+
+
+# Small pieces
+
+
+def bar(fraction: float, width: int = BAR_WIDTH) -> str:
+    full = int(min(max(fraction, 0.0), 1.0) * width)
+    return "█" * full + "░" * (width - full)
+
+
+def progress_cell(job: GenerationReply, *, bars: bool = False) -> str:
+    """Nothing before the job runs; then where it is, in the steps the function counts or in percent."""
+    told = job.progress
+    if job.status in (ApiStatus.QUEUED, ApiStatus.CANCELLED):
+        return ""
+    if job.status is ApiStatus.FAILED and not told.progress:
+        return ""
+    fraction = 1.0 if job.status is ApiStatus.DONE else told.progress
+    figure = _figure(told, fraction)
+    return f"{bar(fraction)} {figure}" if bars else figure
+
+
+def _figure(told: ProgressReply, fraction: float) -> str:
+    if told.step is not None and told.steps is not None and fraction < 1:
+        return f"{told.step}/{told.steps}"
+    return f"{int(fraction * 100)}%"
+
+
+def seconds_cell(seconds: float | None) -> str:
+    """`0.1s`, `12s`, `7m`, `2h`, `3d`: one unit is enough to decide whether to wait."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f}s"
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    for unit, size in (("m", 60), ("h", 3600)):
+        if seconds < size * (120 if unit == "m" else 48):
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds / 86400:.0f}d"
+
+
+def age_cell(since: datetime, now: datetime) -> str:
+    return seconds_cell(float(int(max((now - since).total_seconds(), 0.0)))).replace(".0s", "s")
+
+
+def money_cell(usd: Decimal | None) -> str:
+    """At least cents; smaller amounts with two digits that say something."""
+    if usd is None:
+        return ""
+    if usd == 0 or usd >= Decimal("0.01"):
+        return f"${usd:.2f}"
+    return f"${usd:.{1 - usd.adjusted()}f}"
+
+
+def bytes_cell(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def eta_cell(job: GenerationReply) -> str:
+    if job.status is ApiStatus.RUNNING:
+        return seconds_cell(job.progress.eta_seconds)
+    return seconds_cell(job.queue_eta_seconds) if job.status is ApiStatus.QUEUED else ""
+
+
+# The table
+
+
+@dataclass(frozen=True)
+class Table:
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def lines(self) -> list[str]:
+        """Aligned, two blanks between columns, nothing behind the last word."""
+        widths = [max(len(row[number]) for row in (self.columns, *self.rows)) for number in range(len(self.columns))]
+        return [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (self.columns, *self.rows)
+        ]
+
+
+def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, bars: bool = False) -> Table:
+    return Table(
+        columns=WIDE_COLUMNS if wide else COLUMNS,
+        rows=tuple((*_row(job, now, bars=bars), *(_wide_row(job) if wide else ())) for job in jobs),
+    )
+
+
+def _row(job: GenerationReply, now: datetime, *, bars: bool) -> tuple[str, ...]:
+    return (
+        job.job_id,
+        job.function,
+        job.quality,
+        job.runner or "",
+        job.phase,
+        progress_cell(job, bars=bars),
+        str(job.queue_position or ""),
+        eta_cell(job),
+        money_cell(job.cost_usd),
+        age_cell(job.created_at, now),
+    )
+
+
+def _wide_row(job: GenerationReply) -> tuple[str, ...]:
+    return (
+        job.project,
+        str(job.attempt),
+        "" if job.seed is None else str(job.seed),
+        job.pipeline or "",
+        job.node_id or "",
+        " ".join(job.message.split()),
+    )
+
+
+def output_table(outputs: Sequence[OutputReply]) -> Table:
+    return Table(
+        columns=("NAME", "TYPE", "SIZE", "MEASURES", "SHA256", "URL"),
+        rows=tuple(
+            (out.name, out.media_type, bytes_cell(out.bytes), measures(out), out.sha256[:12], out.url)
+            for out in outputs
+        ),
+    )
+
+
+def measures(out: OutputReply) -> str:
+    pixels = f"{out.width}×{out.height}" if out.width and out.height else ""
+    playing = "" if out.seconds is None else f"{out.seconds:.1f}s"
+    return " ".join(part for part in (pixels, playing) if part)
+
+
+def function_table(functions: Sequence[FunctionReply]) -> Table:
+    return Table(
+        columns=("FUNCTION", "RUNNER", "READY", "QUALITIES", "DESCRIPTION"),
+        rows=tuple(
+            (
+                entry.name,
+                entry.runner,
+                "yes" if entry.ready else "no",
+                ",".join(tier.quality for tier in entry.tiers if tier.ready),
+                entry.description if entry.ready else entry.message,
+            )
+            for entry in functions
+        ),
+    )
+
+
+# Sentences
+
+
+def ending_line(job: GenerationReply) -> str:
+    """How a finished job ended, in one line."""
+    match job.status:
+        case ApiStatus.DONE:
+            files = ", ".join(f"{out.name} {measures(out)}".strip() for out in job.outputs) or "no outputs"
+            facts = [files, "" if job.seed is None else f"seed {job.seed}", money_cell(job.cost_usd)]
+            return f"✓ {job.job_id}  " + "  ".join(fact for fact in facts if fact)
+        case ApiStatus.FAILED:
+            return f"✗ {job.job_id}  {failure_text(job)}"
+        case ApiStatus.CANCELLED:
+            return f"✗ {job.job_id}  cancelled{f' by {job.cancelled_by}' if job.cancelled_by else ''}"
+        case _:
+            return f"  {job.job_id}  {job.phase}"
+
+
+def failure_text(job: GenerationReply) -> str:
+    return job.error.message if job.error else job.message or "failed"
+
+
+def saved_line(path: str, out: OutputReply, job: GenerationReply) -> str:
+    facts = [
+        path,
+        measures(out),
+        "" if job.seed is None else f"seed {job.seed}",
+        f"sha256 {out.sha256[:4]}…",
+        money_cell(job.cost_usd),
+    ]
+    return "✓ " + "   ".join(fact for fact in facts if fact)
+
+
+def moment_line(job: GenerationReply) -> str:
+    """Where a job is now, for a log that is read later: no bars, no position that changes all the time."""
+    told = job.progress
+    doing = told.phase if job.status is ApiStatus.RUNNING else ""
+    return "  ".join(part for part in (job.job_id, job.phase, doing, progress_cell(job)) if part)
+
+
+def saved_name(job: GenerationReply, out: OutputReply) -> str:
+    """`demo-1.png` for a job's only file; `demo-1-mask.png` where there are several."""
+    suffix = f".{out.name.rpartition('.')[2]}" if "." in out.name else ""
+    return f"{job.job_id}{suffix}" if len(job.outputs) == 1 else f"{job.job_id}-{out.name}"
+
+
+# One screen of everything
+
+
+def describe(job: GenerationReply, now: datetime) -> list[str]:
+    status = _resource_status(job)
+    return [
+        *_section("", _asked(job, now)),
+        *_section("Resolved to", _resolved(job, status)),
+        *_section("Parameters", [(name, _value(value)) for name, value in job.params.items()]),
+        *_section("What happened", _history(job, status)),
+        *_section("Made", [(out.name, _made(out)) for out in job.outputs]),
+        *_section("Cost", _cost(job)),
+        *_section("Failure", _failure(job.error)),
+        *_section("Warnings", [(f"{number}.", text) for number, text in enumerate(job.warnings, 1)]),
+    ]
+
+
+Facts = Sequence[tuple[str, str]]
+
+
+def _section(title: str, facts: Facts) -> list[str]:
+    told = [(label, text) for label, text in facts if text]
+    if not told:
+        return []
+    width = max(len(label) for label, _ in told) + 2
+    indent = "  " if title else ""
+    lines = [f"{indent}{label:<{width}}{line}" for label, text in told for label, line in _continued(label, text)]
+    return [f"{title}:", *lines] if title else lines
+
+
+def _continued(label: str, text: str) -> list[tuple[str, str]]:
+    first, *more = text.splitlines() or [""]
+    return [(label, first), *(("", line) for line in more)]
+
+
+def _asked(job: GenerationReply, now: datetime) -> Facts:
+    return [
+        ("Name", job.job_id),
+        ("Function", job.function),
+        ("Quality", job.quality),
+        ("Project", job.project),
+        ("Node", job.node_id or ""),
+        ("Priority", job.priority),
+        ("Retry of", job.retry_of or ""),
+        ("Asked", f"{_clock(job.created_at)} ({age_cell(job.created_at, now)} ago)"),
+        ("Phase", " ".join(part for part in (job.phase, progress_cell(job)) if part)),
+        ("Why", job.message),
+        ("Queue", _queue(job)),
+        ("Cancelled by", job.cancelled_by or ""),
+    ]
+
+
+def _queue(job: GenerationReply) -> str:
+    if job.queue_position is None:
+        return ""
+    eta = f", about {seconds_cell(job.queue_eta_seconds)}" if job.queue_eta_seconds is not None else ""
+    return f"position {job.queue_position}{eta}"
+
+
+def _resolved(job: GenerationReply, status: GenerationJobStatus | None) -> Facts:
+    tier = status.plan.tier if status and status.plan else None
+    return [
+        ("Runner", job.runner or ""),
+        ("Pipeline", job.pipeline or ""),
+        ("Seed", "" if job.seed is None else str(job.seed)),
+        ("Memory", f"{tier.vram_gigabytes:g} GB of GPU memory" if tier and tier.vram_gigabytes else ""),
+        ("Optimizations", ", ".join(tier.optimizations) if tier else ""),
+        ("Threads", str(tier.threads) if tier and tier.threads else ""),
+        ("Attempt", str(job.attempt) if job.attempt else ""),
+        ("Worker", status.worker if status else ""),
+        ("Plan", status.plan.digest if status and status.plan else ""),
+    ]
+
+
+def _history(job: GenerationReply, status: GenerationJobStatus | None) -> Facts:
+    conditions = sorted(status.conditions if status else (), key=lambda condition: condition.last_transition_time)
+    if not conditions:
+        return [
+            (_clock(job.created_at), "asked"),
+            *([(_clock(job.started_at), "started")] if job.started_at else []),
+            *([(_clock(job.finished_at), job.status)] if job.finished_at else []),
+        ]
+    width = max(len(f"{one.type} {one.status} {one.reason}") for one in conditions)
+    return [
+        (
+            _clock(one.last_transition_time),
+            f"{f'{one.type} {one.status} {one.reason}':<{width}}  {' '.join(one.message.split())}".rstrip(),
+        )
+        for one in conditions
+    ]
+
+
+def _made(out: OutputReply) -> str:
+    facts = (out.media_type, bytes_cell(out.bytes), measures(out), f"sha256 {out.sha256}")
+    return "  ".join(fact for fact in facts if fact) + f"\n{out.url}"
+
+
+def _cost(job: GenerationReply) -> Facts:
+    took = None
+    if job.started_at and job.finished_at:
+        took = job.finished_at - job.started_at
+    return [
+        ("Price", money_cell(job.cost_usd)),
+        ("GPU time", f"{job.gpu_seconds:.2f} s" if job.gpu_seconds else ""),
+        ("Took", format_duration(max(took, timedelta())) if took is not None else ""),
+    ]
+
+
+def _failure(failure: Failure | None) -> Facts:
+    if failure is None:
+        return []
+    return [
+        ("Reason", f"{failure.reason} (fault: {failure.fault})"),
+        ("What", failure.message),
+        ("What to do", failure.remedy),
+        ("Last lines", "\n".join(failure.log_tail)),
+    ]
+
+
+def _resource_status(job: GenerationReply) -> GenerationJobStatus | None:
+    return GenerationJob.model_validate(job.resource).status if job.resource else None
+
+
+def _clock(moment: datetime) -> str:
+    """The reader's own time zone: that is the clock on their wall."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
