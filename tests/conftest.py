@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
-from tests.support.servers import find_postgres, nats_server, postgres_server, store_server
+from tests.support.servers import ServerProcess, find_postgres, nats_server, postgres_server, store_server
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +42,30 @@ async def bus(fresh_nats: NatsSettings) -> AsyncIterator[Bus]:
         yield connected
 
 
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[tuple[ServerProcess, NatsSettings]]:
+    """A NATS server of the test's own, to be killed."""
+    process, settings = nats_server(tmp_path / "nats")
+    process.start()
+    yield process, settings
+    process.stop()
+
+
 @pytest.fixture(scope="session")
 def store_server_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
     """An S3 server that nobody kills."""
     process, settings = store_server(tmp_path_factory.mktemp("store"))
     process.start()
     yield settings
+    process.stop()
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[tuple[ServerProcess, StoreSettings]]:
+    """An S3 server of the test's own, to be killed."""
+    process, settings = store_server(tmp_path / "store")
+    process.start()
+    yield process, settings
     process.stop()
 
 

@@ -112,6 +112,7 @@ class Bus:
         self.connected_since = time.monotonic()
         """`time.monotonic()` of the last connect: silence before it proves nothing about anybody."""
         self._ensured = asyncio.Lock()
+        self._asked: set[asyncio.Timeout] = set()
 
     # ── connection ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +129,8 @@ class Bus:
 
         async def on_disconnect() -> None:
             log.warning("nats disconnected")
+            for bus in holder:
+                bus._give_up_what_was_asked()  # noqa: SLF001  # this class
 
         async def on_reconnect() -> None:
             log.info("nats reconnected")
@@ -166,6 +169,24 @@ class Bus:
                 await asyncio.wait_for(client.flush(), 1)
             with contextlib.suppress(*_FAULTS):
                 await asyncio.wait_for(client.close(), 2)
+
+    def _give_up_what_was_asked(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for scope in self._asked:
+            if not scope.expired():
+                scope.reschedule(now)
+
+    @contextlib.asynccontextmanager
+    async def _asking(self, seconds: float) -> AsyncIterator[None]:
+        """Ends what happens inside by TimeoutError after `seconds`, or as soon as the connection is lost: what one
+        server was asked, its successor does not answer.
+        """
+        async with asyncio.timeout(seconds) as scope:
+            self._asked.add(scope)
+            try:
+                yield
+            finally:
+                self._asked.discard(scope)
 
     @property
     def connected(self) -> bool:
@@ -209,7 +230,9 @@ class Bus:
         pause = 0.05
         while True:
             try:
-                ack = await self._js.publish(str(subject), data, timeout=_PUBLISH_TIMEOUT, headers=carrier)
+                left = min(_PUBLISH_TIMEOUT, max(deadline - time.monotonic(), pause))
+                async with self._asking(left):
+                    ack = await self._js.publish(str(subject), data, timeout=left, headers=carrier)
             except _FAULTS as error:
                 if time.monotonic() + pause > deadline:
                     raise Unavailable(f"NATS did not take a message on {subject}: {error!r}") from error
@@ -237,7 +260,8 @@ class Bus:
     async def request(self, subject: object, payload: BaseModel | bytes, *, timeout: float = 5.0) -> bytes:  # noqa: ASYNC109
         """One question, one answer within `timeout` seconds. Raises Unavailable when nobody answers."""
         try:
-            message = await self._nats.request(str(subject), encode(payload), timeout=timeout)
+            async with self._asking(timeout):
+                message = await self._nats.request(str(subject), encode(payload), timeout=timeout)
         except NoRespondersError as error:
             raise Unavailable(f"nobody answers on {subject}") from error
         except _FAULTS as error:
@@ -318,9 +342,10 @@ class Bus:
                 await self._nats.publish(subject, ask, reply=inbox)
                 left, ended = batch, False
                 while left > 0 and not ended:
-                    got = [await subscription.next_msg(_PULL_SILENCE)]
-                    while subscription.pending_msgs:
-                        got.append(await subscription.next_msg(_PULL_SILENCE))
+                    async with self._asking(_PULL_SILENCE):
+                        got = [await subscription.next_msg(_PULL_SILENCE)]
+                        while subscription.pending_msgs:
+                            got.append(await subscription.next_msg(_PULL_SILENCE))
                     messages = [message for message in got if not _is_status(message)]
                     ended = len(messages) < len(got)
                     left -= len(messages)

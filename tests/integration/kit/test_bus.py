@@ -1,0 +1,312 @@
+"""The bus against a real nats-server, which is killed in the middle."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+
+import pytest
+
+from auteur_contracts.errors import Unavailable
+from auteur_contracts.orders import Heartbeat, WorkerState
+from auteur_contracts.subjects import EVENTS, WORK, Fact, JobFact, Work, pool_work, project_events
+from auteur_contracts.subjects import Heartbeat as HeartbeatSubject
+from auteur_kit import streams
+from auteur_kit.bus import Bus, Consumer, Delivery, Position
+from auteur_kit.settings import NatsSettings
+from tests.support.servers import ServerProcess
+from tests.support.waiting import eventually
+
+WORKERS = Consumer(streams.WORK, "echo", pool_work("echo"), ack_wait=2.0)
+
+
+@contextlib.asynccontextmanager
+async def running(work: Awaitable[None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+        assert not task.done(), "the loop ended by itself"
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def progress_of(project: str, uid: str = "u1") -> str:
+    return str(JobFact("default", project, uid, Fact.PROGRESSED))
+
+
+async def test_no_acknowledged_message_is_lost_when_the_server_is_killed(
+    own_nats: tuple[ServerProcess, NatsSettings],
+) -> None:
+    server, settings = own_nats
+    stored: list[int] = []
+    handled: dict[int, int] = {}
+
+    async def handle(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            number = int(delivery.data)
+            handled[number] = handled.get(number, 0) + 1
+            await delivery.ack()
+
+    async def publish_for_ever(bus: Bus) -> None:
+        for number in range(100_000):
+            await bus.publish(Work("echo", f"u{number}"), str(number).encode(), msg_id=f"m{number}", patience=30)
+            stored.append(number)
+            await asyncio.sleep(0)
+
+    async with Bus.connect(settings, name="worker") as worker, Bus.connect(settings, name="sender") as sender:
+        await worker.ensure_streams()
+        async with running(worker.consume(WORKERS, handle)):
+            async with running(publish_for_ever(sender)):
+                for _ in range(2):
+                    before = len(stored), len(handled)
+                    await eventually(lambda b=before: len(stored) > b[0] + 50 and len(handled) > b[1] + 50, "messages")
+                    await asyncio.to_thread(server.restart)
+            await eventually(lambda: set(stored) <= set(handled), "every stored message to be handled", seconds=20)
+    assert len(stored) > 100
+    assert max(handled.values()) <= 3, "duplicates come from the kills only"
+
+
+async def test_work_goes_on_as_soon_as_a_killed_server_is_back(own_nats: tuple[ServerProcess, NatsSettings]) -> None:
+    """A pull and a publish that were under way at the kill do not wait for their time to run out."""
+    server, settings = own_nats
+    seen: list[bytes] = []
+
+    async def handle(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            seen.append(delivery.data)
+            await delivery.ack()
+
+    async with Bus.connect(settings, name="worker") as bus:
+        await bus.ensure_streams()
+        async with running(bus.consume(WORKERS, handle)):
+            await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
+            await eventually(lambda: seen == [b"1"], "the first message")
+            server.pause()
+            publishing = asyncio.ensure_future(bus.publish(Work("echo", "u2"), b"2", msg_id="m2"))
+            server.kill()
+            await asyncio.to_thread(server.start)
+            await asyncio.wait_for(publishing, 2.5)
+            await eventually(lambda: seen == [b"1", b"2"], "the message after the restart", seconds=2.5)
+
+
+async def test_the_same_message_id_is_one_message(bus: Bus) -> None:
+    first = await bus.publish(Work("echo", "u1"), b"one", msg_id="same")
+    second = await bus.publish(Work("echo", "u1"), b"one", msg_id="same")
+    other = await bus.publish(Work("echo", "u1"), b"two", msg_id="other")
+    assert first == second
+    assert other == first + 1
+
+
+async def test_a_message_that_is_not_acknowledged_comes_again(bus: Bus) -> None:
+    seen: list[int] = []
+
+    async def handle(batch: list[Delivery]) -> None:
+        seen.extend(delivery.deliveries for delivery in batch)
+        if len(seen) == 1:
+            raise RuntimeError("the handler fails once")
+        for delivery in batch:
+            await delivery.ack()
+
+    await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
+    async with running(bus.consume(WORKERS, handle)):
+        await eventually(lambda: len(seen) == 2, "the second delivery")
+    assert seen == [1, 2]
+
+
+async def test_streams_come_back_when_they_were_deleted_under_a_consumer(bus: Bus) -> None:
+    seen: list[bytes] = []
+
+    async def handle(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            seen.append(delivery.data)
+            await delivery.ack()
+
+    async with running(bus.consume(WORKERS, handle)):
+        await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
+        await eventually(lambda: seen == [b"1"], "the first message")
+        await bus._js.delete_stream(streams.WORK)
+        await bus.publish(Work("echo", "u2"), b"2", msg_id="m2")
+        await eventually(lambda: seen == [b"1", b"2"], "the message after the stream was rebuilt")
+
+
+async def test_a_request_that_nobody_serves_says_so(bus: Bus) -> None:
+    with pytest.raises(Unavailable, match=r"nobody answers on auteur\.claim\.v1\.default"):
+        await bus.request("auteur.claim.v1.default", b"")
+
+
+async def test_a_request_that_is_served_slowly_ends_at_its_timeout(bus: Bus) -> None:
+    never = asyncio.Event()
+
+    async def ponder(_subject: str, _data: bytes) -> bytes:
+        await never.wait()
+        return b""
+
+    listener = await bus.answer("auteur.claim.v1.default", ponder)
+    with pytest.raises(Unavailable, match="no answer"):
+        await bus.request("auteur.claim.v1.default", b"", timeout=0.2)
+    await listener.stop()
+    never.set()
+
+
+async def test_request_and_reply_survive_a_killed_server(own_nats: tuple[ServerProcess, NatsSettings]) -> None:
+    server, settings = own_nats
+
+    async def double(_subject: str, data: bytes) -> bytes:
+        return data + data
+
+    async with Bus.connect(settings, name="server") as answering, Bus.connect(settings, name="client") as asking:
+        await answering.answer("auteur.claim.v1.default", double)
+        assert await asking.request("auteur.claim.v1.default", b"a") == b"aa"
+        await asyncio.to_thread(server.restart)
+
+        async def answered() -> bool:
+            with contextlib.suppress(Unavailable):
+                return await asking.request("auteur.claim.v1.default", b"b", timeout=1) == b"bb"
+            return False
+
+        await eventually(answered, "an answer after the restart")
+
+
+async def test_what_is_said_is_heard_and_dropped_without_a_connection(
+    own_nats: tuple[ServerProcess, NatsSettings],
+) -> None:
+    server, settings = own_nats
+    heard: list[bytes] = []
+
+    async def hear(_subject: str, data: bytes) -> None:
+        heard.append(data)
+
+    beat = Heartbeat(worker="w1", pool="echo", runner="echo", state=WorkerState.READY)
+    async with Bus.connect(settings, name="listener") as bus:
+        await bus.listen("auteur.worker.v1.>", hear)
+        await bus.say(HeartbeatSubject("echo", "w1"), beat)
+        await eventually(lambda: len(heard) == 1, "the heartbeat")
+        connected_before = bus.connected_since
+        server.kill()
+        await eventually(lambda: not bus.connected, "the loss to be noticed")
+        await bus.say(HeartbeatSubject("echo", "w1"), beat)
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: bus.connected, "the reconnect")
+        await bus.say(HeartbeatSubject("echo", "w1"), beat)
+        await eventually(lambda: len(heard) == 2, "the heartbeat after the reconnect")
+        assert bus.connected_since > connected_before
+    assert Heartbeat.model_validate_json(heard[1]) == beat
+
+
+async def test_publish_gives_up_at_the_end_of_its_patience(own_nats: tuple[ServerProcess, NatsSettings]) -> None:
+    server, settings = own_nats
+    async with Bus.connect(settings, name="sender") as bus:
+        await bus.ensure_streams()
+        server.kill()
+        await eventually(lambda: not bus.connected, "the loss to be noticed")
+        with pytest.raises(Unavailable, match="did not take a message"):
+            await bus.publish(Work("echo", "u1"), b"1", msg_id="m1", patience=0.3)
+
+
+async def test_connecting_to_nobody_is_unavailable() -> None:
+    nobody = NatsSettings.model_validate({"url": "nats://127.0.0.1:1", "connect_timeout": 0.5})
+    with pytest.raises(Unavailable, match="does not answer"):
+        await Bus.connect(nobody, name="test").__aenter__()
+
+
+async def test_connecting_with_a_wrong_password_is_unavailable(nats_settings: NatsSettings) -> None:
+    wrong = NatsSettings.model_validate(
+        {"url": nats_settings.url, "user": "auteur", "password": "wrong", "connect_timeout": 1}
+    )
+    with pytest.raises(Unavailable):
+        await Bus.connect(wrong, name="test").__aenter__()
+
+
+async def test_replay_after_a_cursor_gives_exactly_the_missing_events(bus: Bus) -> None:
+    for number in range(20):
+        project = "mine" if number % 2 else "other"
+        await bus.publish(progress_of(project), str(number).encode(), msg_id=f"m{number}")
+    position = await bus.position()
+    assert (position.first, position.last) == (1, 20)
+
+    async def replayed(after: int, until: int, subject: str = EVENTS) -> list[int]:
+        return [int(delivery.data) async for delivery in bus.replay(subject, after=after, until=until)]
+
+    assert await replayed(5, 20) == list(range(5, 20))
+    assert await replayed(5, 10) == list(range(5, 10))
+    assert await replayed(20, 20) == []
+    assert await replayed(5, 20, project_events("default", "mine")) == [5, 7, 9, 11, 13, 15, 17, 19]
+    assert await replayed(5, 9, project_events("default", "mine")) == [5, 7]
+    assert await replayed(0, 20, project_events("default", "nobodys")) == []
+
+
+async def test_a_long_replay_comes_whole_and_in_order(bus: Bus) -> None:
+    await asyncio.gather(*(bus.publish(progress_of("mine"), b"x", msg_id=f"m{number}") for number in range(700)))
+    sequences = [d.sequence async for d in bus.replay(project_events("default", "mine"), after=0, until=700)]
+    assert sequences == list(range(1, 701))
+
+
+async def test_follow_gives_every_event_and_resets_when_the_stream_was_rebuilt(
+    own_nats: tuple[ServerProcess, NatsSettings],
+) -> None:
+    server, settings = own_nats
+    resets: list[Position] = []
+    seen: list[tuple[str, int]] = []
+
+    async def on_reset(position: Position) -> None:
+        resets.append(position)
+
+    async def handle(batch: list[Delivery], epoch: str) -> None:
+        seen.extend((epoch, int(delivery.data)) for delivery in batch)
+
+    async with Bus.connect(settings, name="follower") as follower, Bus.connect(settings, name="sender") as sender:
+        await follower.ensure_streams()
+        await sender.publish(progress_of("mine"), b"0", msg_id="before")
+        async with running(follower.follow(handle, on_reset)):
+            await eventually(lambda: len(resets) == 1, "the first reset")
+            for number in range(1, 11):
+                await sender.publish(progress_of("mine"), str(number).encode(), msg_id=f"a{number}")
+            await eventually(lambda: len(seen) == 10, "the events")
+            await asyncio.to_thread(server.restart)
+            await eventually(lambda: len(resets) == 2, "the reset after the restart")
+            for number in range(11, 21):
+                await sender.publish(progress_of("mine"), str(number).encode(), msg_id=f"a{number}")
+            await eventually(lambda: len(seen) == 20, "the events after the restart")
+    first, second = (position.epoch for position in resets)
+    assert first != second, "the memory stream began anew: its sequences mean other events"
+    assert resets[0].last == 1
+    assert seen == [(first, number) for number in range(1, 11)] + [(second, number) for number in range(11, 21)]
+
+
+async def test_follow_resets_when_its_handler_fails(bus: Bus) -> None:
+    resets: list[Position] = []
+    seen: list[int] = []
+
+    async def on_reset(position: Position) -> None:
+        resets.append(position)
+
+    async def handle(batch: list[Delivery], _epoch: str) -> None:
+        if not seen and len(resets) == 1:
+            raise RuntimeError("the handler fails once")
+        seen.extend(int(delivery.data) for delivery in batch)
+
+    async with running(bus.follow(handle, on_reset)):
+        await eventually(lambda: len(resets) == 1, "the first reset")
+        await bus.publish(progress_of("mine"), b"1", msg_id="m1")
+        await eventually(lambda: len(resets) == 2, "a reset that says that event 1 was missed")
+        await bus.publish(progress_of("mine"), b"2", msg_id="m2")
+        await eventually(lambda: 2 in seen, "the next event")
+    assert resets[1].last == 1
+
+
+async def test_documents_are_the_newest_only(bus: Bus) -> None:
+    assert await bus.get_document("catalogue", "runners.default") is None
+    await bus.put_document("catalogue", "runners.default", b"1")
+    await bus.put_document("catalogue", "runners.default", b"2")
+    assert await bus.get_document("catalogue", "runners.default") == b"2"
+    assert await bus.get_document("catalogue", "runners.other") is None
+
+
+async def test_ensuring_streams_again_brings_them_to_our_configuration(bus: Bus) -> None:
+    foreign = streams.STREAMS[2].evolve(duplicate_window=5.0)
+    await bus._js.update_stream(foreign)
+    await bus.ensure_streams()
+    info = await bus._js.stream_info(streams.WORK)
+    assert info.config.duplicate_window == streams.STREAMS[2].duplicate_window
+    assert info.config.subjects == [WORK]

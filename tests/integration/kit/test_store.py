@@ -1,0 +1,181 @@
+"""The store against a real S3 server."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
+from auteur_contracts.orders import UploadForm
+from auteur_kit.settings import StoreSettings
+from auteur_kit.store import Store, Transfer
+from tests.support.servers import ServerProcess
+from tests.support.waiting import eventually
+
+PREFIX = "default/film/jobs/u1/1/"
+
+
+def form_of(store: Store, *, max_bytes: int = 1000, expires: timedelta = timedelta(minutes=5)) -> UploadForm:
+    return store.upload_form(PREFIX, max_bytes=max_bytes, expires=expires, now=datetime.now(UTC))
+
+
+def post(form: UploadForm, key: str, body: bytes, media_type: str = "image/png") -> int:
+    """As a browser or a stranger would: no check of ours in the way."""
+    fields = {**form.fields, "key": key, "Content-Type": media_type, "file": ("x.png", body, media_type)}
+    with urllib3.PoolManager() as pool:
+        return pool.request("POST", form.url, fields=fields, retries=False).status
+
+
+def get(url: str) -> tuple[int, bytes, str]:
+    with urllib3.PoolManager() as pool:
+        answer = pool.request("GET", url, retries=False)
+        return answer.status, answer.data, answer.headers.get("content-disposition", "")
+
+
+@pytest.fixture
+def transfer() -> Transfer:
+    return Transfer(patience=1.0)
+
+
+PIXELS = bytes(range(256)) * 3
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a picture.png"
+    path.write_bytes(PIXELS)
+    return path
+
+
+async def test_an_upload_lands_below_its_prefix(store: Store, transfer: Transfer, picture: Path) -> None:
+    key = transfer.upload(form_of(store), picture, "image.png", "image/png")
+    assert key == f"{PREFIX}image.png"
+    found = await store.stat(key)
+    assert (found.bytes, found.media_type) == (768, "image/png")
+    assert await store.read(key) == PIXELS
+
+
+async def test_an_empty_file_is_a_file(store: Store, transfer: Transfer, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    key = transfer.upload(form_of(store), tmp_path / "empty", "empty.json", "application/json")
+    assert await store.read(key) == b""
+
+
+async def test_a_large_file_travels_in_chunks(store: Store, transfer: Transfer, tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"0123456789abcdef" * 600_000)
+    key = transfer.upload(form_of(store, max_bytes=10_000_000), large, "large.bin", "application/octet-stream")
+    chunks = [chunk async for chunk in store.stream(key)]
+    assert len(chunks) > 10
+    assert b"".join(chunks) == large.read_bytes()
+    with pytest.raises(InvalidRequest, match="larger than 1000 bytes"):
+        await store.read(key, limit=1000)
+    transfer.download(store.link(key, expires=timedelta(minutes=1)), tmp_path / "back.bin")
+    assert (tmp_path / "back.bin").read_bytes() == large.read_bytes()
+
+
+async def test_the_store_refuses_what_the_form_does_not_allow(store: Store) -> None:
+    form = form_of(store, max_bytes=100)
+    assert post(form, f"{PREFIX}image.png", b"x" * 100) == 204
+    assert post(form, "default/film/jobs/u2/1/image.png", b"x") == 403
+    assert post(form, f"{PREFIX}../2/image.png", b"x") >= 400
+    assert post(form, f"{PREFIX}large.png", b"x" * 101) == 400
+    assert [item.key for item in await store.list("")] == [f"{PREFIX}image.png"]
+
+
+async def test_a_form_cannot_be_forged(store: Store) -> None:
+    form = form_of(store)
+    (signature,) = (name for name in form.fields if name.lower() == "x-amz-signature")
+    forged = form.model_copy(update={"fields": {**form.fields, signature: "0" * 64}})
+    assert post(forged, f"{PREFIX}image.png", b"x") == 403
+
+
+async def test_an_expired_form_is_refused(store: Store) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    form = store.upload_form(PREFIX, max_bytes=100, expires=timedelta(minutes=5), now=long_ago)
+    assert post(form, f"{PREFIX}image.png", b"x") in (400, 403)
+
+
+async def test_the_agent_learns_of_a_refused_upload(store: Store, transfer: Transfer, picture: Path) -> None:
+    with pytest.raises(InvalidRequest, match="768 bytes; this job may store files of up to 10"):
+        transfer.upload(form_of(store, max_bytes=10), picture, "image.png", "image/png")
+    foreign = form_of(store).model_copy(update={"prefix": "default/film/jobs/u2/1/"})
+    with pytest.raises((NotFound, InvalidRequest)):
+        transfer.upload(foreign, picture, "image.png", "image/png")
+
+
+async def test_a_link_reads_and_saves_under_a_name(store: Store, transfer: Transfer, picture: Path) -> None:
+    key = transfer.upload(form_of(store), picture, "image.png", "image/png")
+    status, data, _ = get(store.link(key, expires=timedelta(minutes=1)))
+    assert (status, data) == (200, PIXELS)
+    _, _, disposition = get(store.link(key, expires=timedelta(minutes=1), download_name="star.png"))
+    assert disposition == 'attachment; filename="star.png"'
+
+
+async def test_a_tampered_link_is_refused(store: Store, transfer: Transfer, picture: Path) -> None:
+    key = transfer.upload(form_of(store), picture, "image.png", "image/png")
+    link = store.link(key, expires=timedelta(minutes=1))
+    await store.put_file(f"{PREFIX}secret.png", picture, "image/png")
+    assert get(link.replace("image.png", "secret.png"))[0] == 403
+    assert get(link.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"))[0] == 403
+    assert get(link.partition("?")[0])[0] == 403
+
+
+async def test_a_link_expires(store: Store, transfer: Transfer, picture: Path, tmp_path: Path) -> None:
+    key = transfer.upload(form_of(store), picture, "image.png", "image/png")
+    link = store.link(key, expires=timedelta(seconds=1))
+    await eventually(lambda: get(link)[0] == 403, "the link to expire")
+    with pytest.raises(NotFound, match="refused the download link"):
+        transfer.download(link, tmp_path / "back.png")
+
+
+async def test_what_is_not_there_is_not_found(store: Store, transfer: Transfer, tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        await store.stat("default/nothing")
+    with pytest.raises(NotFound):
+        await store.read("default/nothing")
+    with pytest.raises(NotFound):
+        _ = [chunk async for chunk in store.stream("default/nothing")]
+    with pytest.raises(NotFound):
+        transfer.download(store.link("default/nothing", expires=timedelta(minutes=1)), tmp_path / "x")
+
+
+async def test_deleting_a_prefix_leaves_its_neighbours(store: Store, picture: Path) -> None:
+    for key in ("a/1/x.png", "a/1/deep/y.png", "a/10/x.png", "a/2/x.png"):
+        await store.put_file(key, picture, "image/png")
+    assert await store.delete_prefix("a/1/") == 2
+    assert [item.key for item in await store.list("a/")] == ["a/10/x.png", "a/2/x.png"]
+    assert await store.delete_prefix("a/1/") == 0
+    with pytest.raises(ValueError, match="ends with a slash"):
+        await store.delete_prefix("a/1")
+
+
+async def test_a_missing_bucket_is_said(store_settings: StoreSettings) -> None:
+    missing = Store(store_settings)
+    with pytest.raises(Unavailable, match="does not exist"):
+        await missing.check()
+    missing.close()
+
+
+async def test_a_store_that_is_down_is_unavailable_and_comes_back_with_its_data(
+    own_store: tuple[ServerProcess, StoreSettings], transfer: Transfer, picture: Path, tmp_path: Path
+) -> None:
+    server, settings = own_store
+    store = Store(settings)
+    await store.ensure_bucket()
+    await store.put_file("a/x.png", picture, "image/png")
+    link, form = store.link("a/x.png", expires=timedelta(minutes=5)), form_of(store)
+    server.kill()
+    with pytest.raises(Unavailable):
+        await store.check()
+    with pytest.raises(Unavailable):
+        await store.read("a/x.png")
+    with pytest.raises(Unavailable):
+        transfer.download(link, tmp_path / "back.png")
+    with pytest.raises(Unavailable):
+        transfer.upload(form, picture, "image.png", "image/png")
+    server.start()
+    await eventually(lambda: get(link)[0] == 200, "the store to serve again")
+    assert await store.read("a/x.png") == PIXELS
+    store.close()
