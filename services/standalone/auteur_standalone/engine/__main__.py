@@ -1,0 +1,67 @@
+"""`python -m auteur_standalone.engine`: settings from the environment, until SIGTERM."""
+
+import asyncio
+import gc
+import signal
+import sys
+
+import uvloop
+
+from auteur_contracts.errors import AuteurError, Unavailable
+from auteur_kit import logs
+from auteur_kit.bus import Bus
+from auteur_kit.clock import utc_now
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
+from auteur_standalone.engine.engine import Engine
+from auteur_standalone.engine.ledger import Ledger
+from auteur_standalone.engine.settings import Settings
+
+
+async def serve(settings: Settings) -> None:
+    log = get_logger()
+    loop = asyncio.get_running_loop()
+    work = asyncio.current_task()
+    store = Store(settings.store)
+
+    def stop() -> None:
+        if work is not None:
+            work.cancel()
+
+    faults: list[BaseException] = []
+
+    def on_fault(error: BaseException) -> None:
+        # Memory is ahead of the truth now: the next life begins from the disk.
+        log.error("the ledger cannot be written", error=repr(error))
+        faults.append(error)
+        stop()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop)
+    ledger = Ledger.open(settings.engine.database, on_fault)
+    try:
+        async with Bus.connect(settings.nats, name="engine") as bus:
+            engine = Engine(bus=bus, store=store, ledger=ledger, settings=settings.engine, clock=utc_now)
+            await engine.run(ready=lambda: log.info("engine ready"))
+    except asyncio.CancelledError:
+        if faults:
+            raise Unavailable("the engine's database cannot be written") from faults[0]
+    finally:
+        ledger.close()
+        store.close()
+
+
+def main() -> int:
+    settings = Settings()
+    logs.configure(settings.log, service="engine")
+    gc.freeze()
+    try:
+        uvloop.run(serve(settings))
+    except AuteurError as error:
+        get_logger().error("engine stopped", error=error.message)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

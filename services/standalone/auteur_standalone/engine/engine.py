@@ -1,0 +1,701 @@
+"""The engine: one asyncio process that observes, decides by auteur_lifecycle, writes once, then announces and acts.
+
+Every change is made in memory at once (nothing awaits between looking and deciding), queued for the ledger, and acted
+upon when the ledger has it. So there are no locks, and a crash at any point leaves the truth on disk.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from auteur_contracts import names, subjects
+from auteur_contracts.commands import Cancel, Delete, GetJob, GotJob, ListedJobs, ListJobs, Release, Snapshot, Submit
+from auteur_contracts.errors import Unavailable
+from auteur_contracts.events import Envelope, Previewed, Progressed
+from auteur_contracts.orders import (
+    ClaimRefused,
+    ClaimRequest,
+    Grant,
+    Heartbeat,
+    InputLink,
+    Order,
+    RefusalReason,
+    Report,
+    WorkerState,
+)
+from auteur_contracts.resources import (
+    Failure,
+    FunctionRunner,
+    GenerationJob,
+    GenerationJobStatus,
+    Output,
+    Progress,
+    QueueStatus,
+)
+from auteur_contracts.vocabulary import Fault, Reason
+from auteur_kit import streams
+from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_kit.clock import Clock
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
+from auteur_lifecycle import status as life
+from auteur_lifecycle.expiry import may_delete, needs
+from auteur_lifecycle.facts import envelope, facts_between
+from auteur_lifecycle.fleet import Fleet
+from auteur_lifecycle.gate import input_of
+from auteur_lifecycle.line import Line
+from auteur_lifecycle.refusal import Refusal
+from auteur_standalone.engine.announcer import Announcer
+from auteur_standalone.engine.catalogue import RunnerFolder, catalogue_document, readiness
+from auteur_standalone.engine.ledger import Ledger
+from auteur_standalone.engine.machine import gpu_memory_gigabytes
+from auteur_standalone.engine.settings import EngineSettings
+from auteur_standalone.engine.tokens import is_token, token_of
+
+log = get_logger()
+SOURCE = "engine"
+_TICK = 0.25
+_CATALOGUE_EVERY = 1.0
+_CATALOGUE_REPEAT = 2.0
+"""NATS forgets the catalogue when it restarts (it lies in memory), so it is put again."""
+_PROGRESS_EVERY = 1.0
+_PROGRESS_WRITES = 50
+_ORDER_REPEAT = 15.0
+"""Seconds after which an unclaimed order is put again: the queue may have lost it. Claims make that harmless."""
+_EXPIRY_EVERY = 5.0
+_RUN_AGAIN_GAP = 2.0
+"""A tick this late means that we slept, not that the workers did."""
+
+Key = tuple[str, str]
+
+
+class Engine:
+    def __init__(self, *, bus: Bus, store: Store, ledger: Ledger, settings: EngineSettings, clock: Clock) -> None:
+        self._bus = bus
+        self._store = store
+        self._ledger = ledger
+        self._settings = settings
+        self._clock = clock
+        self._secret = settings.secret.get_secret_value().encode()
+        self._announcer = Announcer(bus)
+        self._folder = RunnerFolder(settings.runners)
+        self._cards = gpu_memory_gigabytes()
+        self._catalogue: list[FunctionRunner] = []
+        self._fleet = Fleet()
+        self._boot = uuid.uuid4().hex[:8]
+
+        # The unfinished jobs and where they stand. A finished one is forgotten when its last write is on disk.
+        self._jobs: dict[str, GenerationJob] = {}
+        self._versions: dict[str, int] = {}
+        self._by_key: dict[Key, str] = {}
+        self._wanted_by: defaultdict[Key, set[str]] = defaultdict(set)
+        self._lines: defaultdict[str, Line] = defaultdict(Line)
+        self._ordered: dict[str, float] = {}
+        """uid → when its order was put (monotonic), for jobs dispatched and not claimed yet."""
+        self._running: set[str] = set()
+        self._due: dict[str, float] = {}
+        """uid → when to look at the job though nothing happened (monotonic)."""
+        self._progress: dict[str, tuple[int, Progress]] = {}
+        self._seconds: dict[str, float] = {}
+        """pool → how long its attempts take, smoothed; for the ETA of those who wait."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ── running ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Until cancelled."""
+        await self._bus.ensure_streams()
+        self._load()
+        self._fleet.listen_from(time.monotonic())
+        await self._bus.listen(subjects.HEARTBEATS, self._on_heartbeat)
+        for fact in (subjects.Fact.PROGRESSED, subjects.Fact.PREVIEWED):
+            await self._bus.listen(f"auteur.event.v1.*.*.job.*.{fact.value}", self._on_progress)
+        await self._bus.answer(subjects.CLAIMS, self._on_claim)
+        await self._bus.answer("auteur.query.v1.*.job.get", self._on_get)
+        await self._bus.answer("auteur.query.v1.*.job.list", self._on_list)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._announcer.run())
+            group.create_task(self._tick_for_ever())
+            group.create_task(self._catalogue_for_ever())
+            group.create_task(
+                self._bus.consume(Consumer(streams.COMMANDS, "engine", subjects.COMMANDS, batch=128), self._on_commands)
+            )
+            group.create_task(
+                self._bus.consume(Consumer(streams.REPORTS, "engine", subjects.REPORTS, batch=128), self._on_reports)
+            )
+            ready()
+
+    def _load(self) -> None:
+        """What the last life left unfinished. Orders that nobody claimed are put again."""
+        self._catalogue = self._folder.read()
+        for snapshot in self._ledger.unfinished():
+            job = snapshot.job
+            self._remember(job, snapshot.version)
+            if job.status.dispatched and not job.status.running:
+                self._order(job)
+        log.info("engine loaded", unfinished=len(self._jobs))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ── one change ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(
+        self, job: GenerationJob, status: GenerationJobStatus, *, old: GenerationJobStatus | None = None
+    ) -> "asyncio.Future[GenerationJob]":
+        """Takes the new status into memory, queues the write, announces when it is on disk; then the future is done.
+
+        `job` may carry a changed spec. Without any change nothing is written.
+        """
+        future: asyncio.Future[GenerationJob] = asyncio.get_running_loop().create_future()
+        before = job.status if old is None else old
+        known = self._jobs.get(job.metadata.uid)
+        changed = job.model_copy(update={"status": status})
+        if known is not None and known == changed:
+            future.set_result(known)
+            return future
+        version = self._ledger.next_version()
+        meta = job.metadata.model_copy(update={"resource_version": str(version)})
+        changed = changed.model_copy(update={"metadata": meta})
+        self._remember(changed, version)
+        now = self._clock()
+        said = [envelope(changed, fact, source=SOURCE, now=now) for fact in facts_between(before, status, version)]
+
+        def on_commit() -> None:
+            self._announcer.say(*said)
+            if status.finished:
+                self._forget(changed, version)
+            if not future.cancelled():
+                future.set_result(changed)
+
+        self._ledger.put(changed, version, on_commit)
+        return future
+
+    def _remember(self, job: GenerationJob, version: int) -> None:
+        """Keeps every index in step with the job as it is now."""
+        uid, status = job.metadata.uid, job.status
+        if uid not in self._jobs:
+            for name in needs(job):
+                self._wanted_by[job.metadata.namespace, name].add(uid)
+        self._jobs[uid] = job
+        self._versions[uid] = version
+        self._by_key[job.key] = uid
+        line = self._lines[status.plan.pool] if status.plan else None
+        if line is not None:
+            if life.ready_for_worker(job):
+                line.join(job)
+            else:
+                line.leave(uid)
+        unclaimed = status.dispatched and not status.running and not status.finished
+        if unclaimed:
+            self._ordered.setdefault(uid, time.monotonic())
+        else:
+            self._ordered.pop(uid, None)
+        (self._running.add if status.running and not status.finished else self._running.discard)(uid)
+        if status.finished:
+            self._progress.pop(uid, None)
+            self._due.pop(uid, None)
+        else:
+            self._set_timer(job)
+
+    def _forget(self, job: GenerationJob, version: int) -> None:
+        """A finished job leaves memory; those that wait for it look again."""
+        uid = job.metadata.uid
+        if self._versions.get(uid) != version:
+            return
+        del self._jobs[uid], self._versions[uid]
+        self._by_key.pop(job.key, None)
+        for name in needs(job):
+            key = (job.metadata.namespace, name)
+            self._wanted_by[key].discard(uid)
+            if not self._wanted_by[key]:
+                del self._wanted_by[key]
+        for waiting in tuple(self._wanted_by.get(job.key, ())):
+            self._reconcile(waiting)
+        if job.status.plan is not None:
+            self._dispatch(job.status.plan.pool)
+
+    def _set_timer(self, job: GenerationJob) -> None:
+        """Retries, deadlines and start deadlines come without an event."""
+        status, spec, now = job.status, job.spec, self._clock()
+        due: list[datetime] = []
+        if status.retry_at is not None and not status.dispatched:
+            due.append(status.retry_at)
+        if status.running and status.start_time is not None:
+            due.append(status.start_time + spec.deadline + life.DEADLINE_GRACE)
+        elif status.start_time is None and job.metadata.creation_timestamp is not None:
+            due.append(job.metadata.creation_timestamp + spec.start_deadline)
+        if due:
+            self._due[job.metadata.uid] = time.monotonic() + (min(due) - now).total_seconds()
+        else:
+            self._due.pop(job.metadata.uid, None)
+
+    def _seen(self, job: GenerationJob, *, worker_silent: bool = False) -> life.Seen:
+        def lookup(name: str) -> GenerationJob | None:
+            return self._find((job.metadata.namespace, name))
+
+        return life.Seen(self._catalogue, lookup, worker_silent, self._store.bucket)
+
+    def _find(self, key: Key) -> GenerationJob | None:
+        """Memory first: it is ahead of the disk."""
+        uid = self._by_key.get(key)
+        if uid is not None:
+            return self._jobs[uid]
+        found = self._ledger.find(*key)
+        return found.job if found else None
+
+    def _reconcile(self, uid: str, *, worker_silent: bool = False) -> None:
+        """Looks again at one job and puts down what is true of it now."""
+        job = self._jobs.get(uid)
+        if job is None:
+            return
+        status = life.next_status(job, self._seen(job, worker_silent=worker_silent), self._clock())
+        if status is not job.status and status != job.status:
+            self._commit(job, status)
+        if status.plan is not None:
+            self._dispatch(status.plan.pool)
+
+    # ── dispatch ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _free(self, pool: str) -> int:
+        """How many more orders the pool's workers could take now: ready ones, less the orders on their way."""
+        active = len(self._running) + len(self._ordered)
+        ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
+        on_the_way = sum(1 for uid in self._ordered if (plan := self._jobs[uid].status.plan) and plan.pool == pool)
+        return min(ready - on_the_way, self._settings.max_active - active)
+
+    def _dispatch(self, pool: str) -> None:
+        line = self._lines[pool]
+        while len(line) and self._free(pool) > 0:
+            uid = line.first()
+            job = self._jobs.get(uid or "")
+            if job is None:
+                return
+            self._commit(job, life.dispatch(job, self._clock())).add_done_callback(self._after_dispatch)
+
+    def _after_dispatch(self, written: "asyncio.Future[GenerationJob]") -> None:
+        job = written.result()
+        if job.status.dispatched and not job.status.running:
+            self._order(job)
+
+    def _order(self, job: GenerationJob, repeat: int = 0) -> None:
+        plan = job.status.plan
+        if plan is None:
+            return
+        order = Order(
+            namespace=job.metadata.namespace,
+            project=job.spec.project,
+            name=job.metadata.name,
+            uid=job.metadata.uid,
+            attempt=job.status.attempt,
+            pool=plan.pool,
+        )
+        headers = _trace_of(job)
+        msg_id = f"{order.uid}-{order.attempt}-{self._boot}-{repeat}"
+        self._spawn(self._put_order(order, msg_id, headers))
+
+    async def _put_order(self, order: Order, msg_id: str, headers: dict[str, str]) -> None:
+        # A failure here is mended by the repeat of unclaimed orders.
+        with contextlib.suppress(Unavailable):
+            await self._bus.publish(subjects.Work(order.pool, order.uid), order, msg_id=msg_id, headers=headers)
+
+    # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_commands(self, batch: list[Delivery]) -> None:
+        written = [self._on_command(delivery) for delivery in batch]
+        for delivery, future in zip(batch, written, strict=True):
+            if future is not None:
+                await future
+            await delivery.ack()
+
+    def _on_command(self, delivery: Delivery) -> "asyncio.Future[GenerationJob] | None":
+        """The write to wait for before the command is acknowledged."""
+        try:
+            subject = subjects.parse(delivery.subject)
+            if not isinstance(subject, subjects.JobCommand):
+                raise ValueError(f"{delivery.subject} is no command")  # noqa: TRY301, TRY004  # one answer to all nonsense
+            return self._obey(subject, delivery.data, delivery.headers)
+        except (ValidationError, ValueError) as error:
+            log.warning("command not understood", subject=delivery.subject, error=str(error)[:500])
+            return None
+
+    def _obey(
+        self, subject: subjects.JobCommand, data: bytes, headers: dict[str, str]
+    ) -> "asyncio.Future[GenerationJob] | None":
+        key = (subject.namespace, subject.name)
+        match subject.verb:
+            case subjects.Verb.SUBMIT:
+                return self._submit(Submit.model_validate_json(data).job, key, headers)
+            case subjects.Verb.CANCEL:
+                return self._cancel(key, Cancel.model_validate_json(data).by)
+            case subjects.Verb.SUSPEND | subjects.Verb.RESUME:
+                return self._suspend(key, suspend=subject.verb is subjects.Verb.SUSPEND)
+            case subjects.Verb.RELEASE:
+                return self._release(key, Release.model_validate_json(data))
+            case subjects.Verb.DELETE:
+                return self._delete(key, Delete.model_validate_json(data))
+
+    def _submit(
+        self, asked: GenerationJob, key: Key, headers: dict[str, str]
+    ) -> "asyncio.Future[GenerationJob] | None":
+        if asked.key != key:
+            raise ValueError(f"the job {asked.key} came on the subject of {key}")
+        request = asked.metadata.annotations.get(names.ANNOTATION_REQUEST_ID, "")
+        existing = self._find(key)
+        if existing is not None:
+            same = existing.metadata.annotations.get(names.ANNOTATION_REQUEST_ID, "") == request
+            if not same:
+                self._reject(asked)
+            return None
+        annotations = dict(asked.metadata.annotations)
+        if "traceparent" in headers:
+            annotations.setdefault(names.ANNOTATION_TRACEPARENT, headers["traceparent"])
+        now = self._clock()
+        job = asked.model_copy(
+            update={
+                "metadata": asked.metadata.model_copy(
+                    update={
+                        "uid": str(uuid.uuid4()),
+                        "generation": 1,
+                        "creation_timestamp": asked.metadata.creation_timestamp or now,
+                        "labels": {**asked.metadata.labels, names.LABEL_PROJECT: asked.spec.project},
+                        "annotations": annotations,
+                    }
+                ),
+                "status": GenerationJobStatus(trace_id=_trace_id(annotations.get(names.ANNOTATION_TRACEPARENT, ""))),
+            }
+        )
+        status = life.next_status(job, self._seen(job), now)
+        ready = job.model_copy(update={"status": status})
+        pool = status.plan.pool if status.plan else ""
+        if pool and life.ready_for_worker(ready) and not len(self._lines[pool]) and self._free(pool) > 0:
+            # Nobody waits and a worker is free: accepted and dispatched by one write.
+            written = self._commit(ready, life.dispatch(ready, now), old=job.status)
+            written.add_done_callback(self._after_dispatch)
+            return written
+        written = self._commit(ready, status, old=job.status)
+        for waiting in tuple(self._wanted_by.get(key, ())):
+            self._reconcile(waiting)
+        return written
+
+    def _reject(self, asked: GenerationJob) -> None:
+        """The name is taken: said as a fact under a uid that no job has."""
+        refusal = Refusal(Reason.NAME_TAKEN, f'A job named "{asked.metadata.name}" exists.', "metadata.name")
+        meta = asked.metadata.model_copy(update={"uid": str(uuid.uuid4())})
+        job = asked.model_copy(update={"metadata": meta, "status": GenerationJobStatus()})
+        now = self._clock()
+        status = life.refuse(job, refusal, now)
+        for fact in facts_between(job.status, status, 0):
+            self._announcer.say(envelope(job, fact, source=SOURCE, now=now))
+
+    def _cancel(self, key: Key, by: str) -> "asyncio.Future[GenerationJob] | None":
+        uid = self._by_key.get(key)
+        if uid is None or self._jobs[uid].status.finished:
+            return None
+        job = self._jobs[uid]
+        cancelled = _with_spec(job, cancel=True)
+        written = self._commit(cancelled, life.cancel(cancelled, by, self._clock()))
+        if job.status.running:
+            self._spawn(self._bus.say(subjects.CancelSignal(uid, job.status.attempt), b""))
+        return written
+
+    def _suspend(self, key: Key, *, suspend: bool) -> "asyncio.Future[GenerationJob] | None":
+        uid = self._by_key.get(key)
+        if uid is None or self._jobs[uid].status.finished or self._jobs[uid].spec.suspend is suspend:
+            return None
+        job = self._jobs[uid]
+        changed = _with_spec(job, suspend=suspend)
+        if suspend and job.status.running:
+            self._spawn(self._bus.say(subjects.CancelSignal(uid, job.status.attempt), b""))
+        written = self._commit(changed, life.next_status(changed, self._seen(changed), self._clock()))
+        if changed.status.plan is not None:
+            self._dispatch(changed.status.plan.pool)
+        return written
+
+    def _release(self, key: Key, said: Release) -> "asyncio.Future[GenerationJob] | None":
+        """The archive has it: from now on its time to live counts."""
+        job = self._find(key)
+        if job is None or job.metadata.uid != said.uid or not job.status.finished or job.status.archived_time:
+            return None
+        archived = job.status.model_copy(update={"archived_time": self._clock()})
+        return self._commit(job, archived)
+
+    def _delete(self, key: Key, said: Delete) -> "asyncio.Future[GenerationJob] | None":
+        job = self._find(key)
+        if job is None or (said.uid and job.metadata.uid != said.uid):
+            return None
+        if not job.status.finished:
+            self._cancel(key, said.by)
+        future: asyncio.Future[GenerationJob] = asyncio.get_running_loop().create_future()
+        self._ledger.delete(job.metadata.uid, lambda: future.set_result(job))
+        return future
+
+    # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_heartbeat(self, _subject: str, data: bytes) -> None:
+        beat = Heartbeat.model_validate_json(data)
+        self._fleet.hear(beat, time.monotonic())
+        if beat.state is WorkerState.READY:
+            self._dispatch(beat.pool)
+        elif beat.uid:
+            job = self._jobs.get(beat.uid)
+            if job is None or not life.is_current(job, beat.attempt):
+                # Cancelled, suspended or superseded: said again at each heartbeat until it is seen.
+                await self._bus.say(subjects.CancelSignal(beat.uid, beat.attempt), b"")
+
+    async def _on_claim(self, _subject: str, data: bytes) -> Grant | ClaimRefused:
+        request = ClaimRequest.model_validate_json(data)
+        uid = self._by_key.get((request.namespace, request.name), "")
+        job = self._jobs.get(uid)
+        judged = life.claim(job, request, self._clock())
+        if isinstance(judged, RefusalReason) or job is None:
+            reason = judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN
+            return ClaimRefused(reason=reason, message=f"attempt {request.attempt} of {request.name}: {reason.value}")
+        written = await self._commit(job, judged.status)
+        self._fleet.occupy(request.worker, uid, request.attempt)
+        return self._grant(written, request)
+
+    def _grant(self, job: GenerationJob, request: ClaimRequest) -> Grant:
+        plan = job.status.plan
+        if plan is None:
+            raise AssertionError(job.key)  # claim() grants planned jobs only
+        expires = job.spec.deadline + timedelta(minutes=10)
+        prefix = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, request.attempt)
+        return Grant(
+            token=token_of(self._secret, request.uid, request.attempt, request.nonce),
+            plan=plan,
+            deadline_seconds=job.spec.deadline.total_seconds(),
+            inputs=tuple(self._input_links(job, expires)),
+            upload=self._store.upload_form(
+                str(prefix), max_bytes=self._settings.max_output_bytes, expires=expires, now=self._clock()
+            ),
+            node_id=job.metadata.annotations.get(names.ANNOTATION_NODE_ID, ""),
+        )
+
+    def _input_links(self, job: GenerationJob, expires: timedelta) -> list[InputLink]:
+        links = []
+        for planned in job.status.plan.inputs if job.status.plan else ():
+            uri = planned.uri
+            if planned.job:
+                source = input_of(planned, self._find((job.metadata.namespace, planned.job)))
+                uri = source.uri if isinstance(source, Output) else ""
+            _, key = names.parse_s3_uri(uri)  # resolve() and the gate made sure of it
+            links.append(
+                InputLink(
+                    name=planned.name,
+                    url=self._store.link(key, expires=expires),
+                    file_name=f"{planned.name}-{key.rsplit('/', 1)[-1]}",
+                )
+            )
+        return links
+
+    async def _on_reports(self, batch: list[Delivery]) -> None:
+        written = [self._on_report(delivery.data) for delivery in batch]
+        for delivery, future in zip(batch, written, strict=True):
+            if future is not None:
+                await future
+            await delivery.ack()
+
+    def _on_report(self, data: bytes) -> "asyncio.Future[GenerationJob] | None":
+        try:
+            said = Report.model_validate_json(data)
+        except ValidationError as error:
+            log.warning("report not understood", error=str(error)[:500])
+            return None
+        job = self._jobs.get(said.uid)
+        if job is None or not life.is_current(job, said.attempt):
+            log.info("late report ignored", job=said.name, attempt=said.attempt, outcome=said.outcome.value)
+            return None
+        if not is_token(said.token, self._secret, said.uid, said.attempt, job.status.claim):
+            log.warning("report with a wrong token ignored", job=said.name, worker=said.worker)
+            return None
+        self._learn(job, said)
+        if (misplaced := _misplaced(job, said)) is not None:
+            return self._commit(job, life.fail_attempt(job, misplaced, self._clock()))
+        return self._commit(job, life.report(job, said, self._clock()))
+
+    def _learn(self, job: GenerationJob, said: Report) -> None:
+        if job.status.plan is not None:
+            took = (said.finished_at - said.started_at).total_seconds()
+            pool = job.status.plan.pool
+            self._seconds[pool] = 0.8 * self._seconds.get(pool, took) + 0.2 * took
+
+    async def _on_progress(self, _subject: str, data: bytes) -> None:
+        said = Envelope.model_validate_json(data)
+        job = self._jobs.get(said.uid)
+        if job is None or not life.is_current(job, said.data.attempt):
+            return
+        _, before = self._progress.get(said.uid, (0, job.status.progress or Progress(phase="")))
+        match said.data:
+            case Progressed(progress=now):
+                kept = now if now.preview_uri else now.model_copy(update={"preview_uri": before.preview_uri})
+                self._progress[said.uid] = (said.data.attempt, kept)
+            case Previewed(uri=uri):
+                self._progress[said.uid] = (said.data.attempt, before.model_copy(update={"preview_uri": uri}))
+
+    # ── what happens by itself ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _tick_for_ever(self) -> None:
+        last = progress_at = expiry_at = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            if now - last > _RUN_AGAIN_GAP or not self._bus.connected:
+                self._fleet.listen_from(now)
+            self._fleet.listen_from(self._bus.connected_since)
+            last = now
+            self._tick_workers(now)
+            self._tick_timers(now)
+            self._tick_orders(now)
+            if now >= progress_at + _PROGRESS_EVERY:
+                progress_at = now
+                self._write_progress()
+            if now >= expiry_at + _EXPIRY_EVERY:
+                expiry_at = now
+                self._expire()
+
+    def _tick_workers(self, now: float) -> None:
+        for uid in tuple(self._running):
+            if self._fleet.silent(self._jobs[uid].status.worker, now):
+                log.warning("worker lost", job=self._jobs[uid].metadata.name, worker=self._jobs[uid].status.worker)
+                self._reconcile(uid, worker_silent=True)
+        self._fleet.forget_lost(now)
+
+    def _tick_timers(self, now: float) -> None:
+        for uid in [uid for uid, due in self._due.items() if due <= now]:
+            del self._due[uid]
+            self._reconcile(uid)
+
+    def _tick_orders(self, now: float) -> None:
+        for uid, since in tuple(self._ordered.items()):
+            job = self._jobs[uid]
+            plan = job.status.plan
+            if now - since > _ORDER_REPEAT and plan and self._fleet.count(plan.pool, WorkerState.READY, now):
+                self._ordered[uid] = now
+                self._order(job, repeat=int(now))
+
+    def _write_progress(self) -> None:
+        """At most once a second a job and 50 a tick: status is for those who look, events for those who watch."""
+        for uid in tuple(self._progress)[:_PROGRESS_WRITES]:
+            attempt, seen = self._progress.pop(uid)
+            job = self._jobs.get(uid)
+            if job is not None:
+                self._commit(job, life.progress(job, attempt, seen))
+
+    def _expire(self) -> None:
+        now = self._clock()
+        for snapshot in self._ledger.expired(now, 500):
+            namespace = snapshot.job.metadata.namespace
+            needed = {name for (space, name) in self._wanted_by if space == namespace}
+            if may_delete(snapshot.job, needed, now):
+                self._ledger.delete(snapshot.job.metadata.uid, lambda: None)
+
+    async def _catalogue_for_ever(self) -> None:
+        said, said_at = b"", 0.0
+        while True:
+            now = time.monotonic()
+            before = {runner.metadata.name: runner.status.ready for runner in self._catalogue}
+            self._catalogue = [
+                runner.model_copy(
+                    update={"status": readiness(runner, self._fleet.of_runner(runner.metadata.name), self._cards)}
+                )
+                for runner in self._folder.read()
+            ]
+            for runner in self._catalogue:
+                if before.get(runner.metadata.name) is not runner.status.ready:
+                    self._runner_changed(runner)
+            document = catalogue_document.dump_json(self._catalogue, exclude_none=True)
+            if document != said or now - said_at > _CATALOGUE_REPEAT:
+                with contextlib.suppress(Unavailable):
+                    key = names.catalogue_key(self._settings.namespace)
+                    await self._bus.put_document(names.CATALOGUE_BUCKET, key, document)
+                    said, said_at = document, now
+            await asyncio.sleep(_CATALOGUE_EVERY)
+
+    def _runner_changed(self, runner: FunctionRunner) -> None:
+        """Those who wait for it learn why: a bounded number of writes, the rest learn when their turn comes."""
+        pool = names.pool(runner.metadata.name)
+        for uid in self._lines[pool].uids()[:100]:
+            self._reconcile(uid)
+        self._dispatch(pool)
+
+    # ── questions ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_get(self, subject: str, data: bytes) -> GotJob:
+        asked = subjects.parse(subject)
+        if not isinstance(asked, subjects.JobQuery):
+            raise TypeError(subject)
+        return GotJob(found=self._snapshot((asked.namespace, GetJob.model_validate_json(data).name)))
+
+    async def _on_list(self, subject: str, data: bytes) -> ListedJobs:
+        asked = subjects.parse(subject)
+        if not isinstance(asked, subjects.JobQuery):
+            raise TypeError(subject)
+        query = ListJobs.model_validate_json(data)
+        if query.names:
+            found = [self._snapshot((asked.namespace, name)) for name in query.names[: query.limit]]
+            return ListedJobs(items=tuple(snapshot for snapshot in found if snapshot))
+        rows = self._ledger.unreleased(asked.namespace, query.after, query.limit)
+        items = tuple(self._snapshot(row.job.key) or row for row in rows)
+        return ListedJobs(items=items, more=rows[-1].job.metadata.name if len(rows) == query.limit else "")
+
+    def _snapshot(self, key: Key) -> Snapshot | None:
+        """As it is on disk or newer, with its place in the line."""
+        uid = self._by_key.get(key)
+        if uid is None:
+            return self._ledger.find(*key)
+        job = self._jobs[uid]
+        return Snapshot(job=job.model_copy(update={"status": self._placed(job)}), version=self._versions[uid])
+
+    def _placed(self, job: GenerationJob) -> GenerationJobStatus:
+        plan = job.status.plan
+        position = self._lines[plan.pool].position(job.metadata.uid) if plan else None
+        if plan is None or position is None:
+            return job.status
+        seconds = self._seconds.get(plan.pool)
+        workers = max(1, sum(1 for worker in self._fleet.workers.values() if worker.beat.pool == plan.pool))
+        eta = None if seconds is None else round(seconds * (position + workers - 1) / workers, 1)
+        return job.status.model_copy(update={"queue": QueueStatus(position=position, eta_seconds=eta)})
+
+
+def _with_spec(job: GenerationJob, **fields: object) -> GenerationJob:
+    """A changed spec is a new generation."""
+    meta = job.metadata.model_copy(update={"generation": job.metadata.generation + 1})
+    return job.model_copy(update={"metadata": meta, "spec": job.spec.model_copy(update=fields)})
+
+
+def _misplaced(job: GenerationJob, said: Report) -> Failure | None:
+    """Outputs must lie under the attempt's own prefix."""
+    own = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, said.attempt)
+    for output in said.outputs:
+        try:
+            _, key = names.parse_s3_uri(output.uri)
+        except ValueError:
+            key = ""
+        if names.AttemptPrefix.parse(key) != own:
+            return Failure(
+                fault=Fault.PLATFORM,
+                reason=Reason.RESULT_MISSING,
+                message=f"Output {output.name} was reported outside of its attempt's storage.",
+            )
+    return None
+
+
+def _trace_of(job: GenerationJob) -> dict[str, str]:
+    parent = job.metadata.annotations.get(names.ANNOTATION_TRACEPARENT, "")
+    return {"traceparent": parent} if parent else {}
+
+
+def _trace_id(traceparent: str) -> str:
+    """W3C Trace Context: version-traceid-parentid-flags."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
