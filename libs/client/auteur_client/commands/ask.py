@@ -28,25 +28,35 @@ def create(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar='[FUNCTION] ["PROMPT"] [KEY=VALUE]...',
-            help="The function (text-to-image when left out), the prompt, and parameters.",
+            metavar="FUNCTION | PROMPT | KEY=VALUE",
+            help="The function (text-to-image when left out), the prompt as one quoted text, and parameters.",
         ),
     ] = None,
     *,
-    quality: Annotated[str | None, typer.Option(help="draft, standard, high or ultra.")] = None,
-    count: Annotated[int | None, typer.Option(min=1, max=16, help="How many, each with a seed of its own.")] = None,
-    name: Annotated[str | None, typer.Option(help="The job's name; made up when left out.")] = None,
-    project: Annotated[str | None, typer.Option(help="The project it belongs to.")] = None,
-    runner: Annotated[str | None, typer.Option(help="Which runner; the first ready one when left out.")] = None,
+    quality: Annotated[str | None, typer.Option(metavar="QUALITY", help="draft, standard, high or ultra.")] = None,
+    count: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=16, help="How many, each with a seed of its own.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The job's name; made up when left out.")] = None,
+    project: Annotated[str | None, typer.Option(metavar="PROJECT", help="The project it belongs to.")] = None,
+    runner: Annotated[
+        str | None, typer.Option(metavar="RUNNER", help="Which runner; the first ready one when left out.")
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="NAME=FILE", help="A file to work on: a path, s3://… or job:NAME/FILE."),
     ] = None,
-    node_id: Annotated[str | None, typer.Option(help="The canvas node it belongs to.")] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, max=10, help="How often a failure is tried again.")] = None,
-    deadline: Annotated[str | None, typer.Option(help='How long one attempt may run, like "10m".')] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key sent twice starts one job.")] = None,
+    node_id: Annotated[str | None, typer.Option(metavar="ID", help="The canvas node it belongs to.")] = None,
+    priority: Annotated[str | None, typer.Option(metavar="PRIORITY", help="low, normal or high.")] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=10, help="How often a failure is tried again.")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="DURATION", help='How long one attempt may run, like "10m".')
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="The same key sent twice starts one job.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show live bars until it has finished.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has finished, quietly.")] = False,
     out: Folder = None,

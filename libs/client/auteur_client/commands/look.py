@@ -13,9 +13,11 @@ from auteur_client.commands.options import Brief, BriefOutput, Listing, ListingO
 def get(
     names: SomeNames = None,
     project: Project = None,
-    status: Annotated[str | None, typer.Option(help="queued, running, done, failed or cancelled.")] = None,
-    function: Annotated[str | None, typer.Option(help="Of this function only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="queued, running, done, failed or cancelled.")
+    ] = None,
+    function: Annotated[str | None, typer.Option(metavar="FUNCTION", help="Of this function only.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most this many.")] = 50,
     output: ListingOutput = Listing.TABLE,
     server: Server = None,
 ) -> None:
@@ -51,7 +53,7 @@ def outputs(
 
 
 def functions(
-    name: Annotated[str | None, typer.Argument(metavar="[FUNCTION]", help="Show its parameters too.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="FUNCTION", help="Show its parameters too.")] = None,
     output: BriefOutput = Brief.TEXT,
     server: Server = None,
 ) -> None:

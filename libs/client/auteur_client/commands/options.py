@@ -14,8 +14,8 @@ Server = Annotated[
         help="The server. Else AUTEUR_SERVER, else the stack that runs on this machine, else http://127.0.0.1:8000.",
     ),
 ]
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of jobs.")]
-SomeNames = Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Names of jobs.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of jobs.")]
+SomeNames = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Names of jobs.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
 Project = Annotated[str | None, typer.Option("--project", metavar="PROJECT", help="Of this project only.")]
 Timeout = Annotated[
