@@ -217,28 +217,20 @@ def _bounds_text(schema: Mapping[str, Any]) -> str:
     choices = schema.get("enum")
     if isinstance(choices, list):
         return f" ({', '.join(str(choice) for choice in choices)})"
-    low, high = _bound(schema, "Minimum"), _bound(schema, "Maximum")
-    match low, high:
-        case "", "":
-            return ""
-        case _, "":
-            return f" (at least {low})"
-        case "", _:
-            return f" (at most {high})"
-        case _:
-            return f" ({low} to {high})"
+    options = [option for option in (schema, *schema.get("anyOf", ())) if isinstance(option, Mapping)]
+    found = {word: option[word] for option in options for word in _BOUND_WORDS if word in option}
+    if "minimum" in found and "maximum" in found:
+        return f" ({found['minimum']} to {found['maximum']})"
+    said = " and ".join(f"{_BOUND_WORDS[word]} {bound}" for word, bound in found.items())
+    return f" ({said})" if said else ""
 
 
-def _bound(schema: Mapping[str, Any], word: str) -> str:
-    """`minimum` or `exclusiveMinimum`, of the schema or of one of its options; empty where there is none."""
-    for option in (schema, *schema.get("anyOf", ())):
-        if not isinstance(option, Mapping):
-            continue
-        if (inclusive := option.get(word.lower())) is not None:
-            return str(inclusive)
-        if (exclusive := option.get(f"exclusive{word}")) is not None:
-            return f"{'more' if word == 'Minimum' else 'less'} than {exclusive}"
-    return ""
+_BOUND_WORDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
 
 
 def _unknown_parameter(function: str, name: str, properties: Mapping[str, Mapping[str, Any]]) -> InvalidRequest:

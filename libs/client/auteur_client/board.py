@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from auteur_client.exits import Exit
 from auteur_contracts.vocabulary import ApiStatus, Phase
 from auteur_contracts.web.http import GenerationReply
-from auteur_contracts.web.socket import ErrorMessage, ProgressMessage, ServerMessage, SnapshotMessage
+from auteur_contracts.web.socket import Pong, ProgressMessage, ServerMessage, SnapshotMessage
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Board:
                 return ()
             case SnapshotMessage():
                 return self.unfinished
-            case ErrorMessage(task_id=task):
-                named = task
+            case Pong():
+                return ()
             case _:
-                named = getattr(message, "task_id", None)
+                named = message.task_id
         return (named,) if named in self.unfinished else ()
 
 

@@ -1,0 +1,62 @@
+"""What is shown of running jobs, and what ends a watch."""
+
+import pytest
+
+from auteur_client.board import Board, exit_of
+from auteur_client.exits import Exit
+from auteur_contracts.vocabulary import ApiStatus, Phase
+from auteur_contracts.web.socket import SnapshotMessage, TaskStarted
+from tests.unit.client.examples import NOW, job, progressed
+
+
+def test_progress_moves_the_bar_of_its_job_only() -> None:
+    board = Board((job("a", Phase.QUEUED, queue_position=1), job("b", Phase.QUEUED, queue_position=2)))
+
+    moved = board.with_message(progressed("a", 0.5, step=10, steps=20))
+
+    first, second = moved.jobs
+    assert (first.status, first.phase, first.queue_position) == (ApiStatus.RUNNING, Phase.RUNNING, None)
+    assert (first.progress.progress, first.progress.step, first.progress.steps) == (0.5, 10, 20)
+    assert second == board.jobs[1]
+
+
+def test_a_late_message_does_not_wake_a_finished_job() -> None:
+    board = Board((job("a", Phase.SUCCEEDED),))
+    assert board.with_message(progressed("a", 0.5)) == board
+
+
+def test_an_older_answer_does_not_wake_a_finished_job() -> None:
+    board = Board((job("a", Phase.FAILED),))
+    assert board.with_job(job("a", Phase.RUNNING)) == board
+
+
+def test_a_watch_ends_when_every_job_has_finished() -> None:
+    board = Board((job("a", Phase.SUCCEEDED), job("b")))
+
+    assert (board.finished, board.unfinished, board.projects) == (False, ("b",), ("default",))
+    assert board.with_job(job("b", Phase.CANCELLED)).finished
+
+
+def test_messages_about_more_than_progress_ask_for_a_look() -> None:
+    board = Board((job("a"), job("b"), job("c", Phase.SUCCEEDED)))
+    about = {"id": "1", "project_id": "default", "timestamp": NOW}
+    started = TaskStarted.model_validate({**about, "task_id": "b", "function": "f", "quality": "draft"})
+    snapshot = SnapshotMessage.model_validate({**about, "reason": "the stream was rebuilt", "tasks": []})
+
+    assert board.to_ask_after(started) == ("b",)
+    assert board.to_ask_after(started.model_copy(update={"task_id": "somebody-elses"})) == ()
+    assert board.to_ask_after(progressed("a", 0.5)) == ()
+    assert board.to_ask_after(snapshot) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([ApiStatus.DONE], Exit.OK),
+        ([ApiStatus.DONE, ApiStatus.CANCELLED], Exit.CANCELLED),
+        ([ApiStatus.CANCELLED, ApiStatus.FAILED, ApiStatus.DONE], Exit.JOB_FAILED),
+        ([], Exit.OK),
+    ],
+)
+def test_the_worst_ending_is_the_exit_code(statuses: list[ApiStatus], code: Exit) -> None:
+    assert exit_of(statuses) is code
