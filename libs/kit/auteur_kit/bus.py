@@ -279,7 +279,7 @@ class Bus:
             except Exception:  # the outermost loop of a subscription: one bad message must not end it
                 log.exception("listener failed", subject=message.subject)
 
-        return Listener(await self._nats.subscribe(str(subject), cb=on_message))
+        return await self._subscribe(subject, on_message)
 
     async def answer(self, subject: object, handle: Callable[[str, bytes], Awaitable[BaseModel | bytes]]) -> "Listener":
         """Serves request and reply. Requests are answered concurrently; one that fails gets no answer."""
@@ -296,7 +296,14 @@ class Bus:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        return Listener(await self._nats.subscribe(str(subject), cb=on_message))
+        return await self._subscribe(subject, on_message)
+
+    async def _subscribe(self, subject: object, on_message: Callable[[Msg], Awaitable[None]]) -> "Listener":
+        """The server knows of the subscription when this returns (or will after a reconnect)."""
+        subscription = await self._nats.subscribe(str(subject), cb=on_message)
+        with contextlib.suppress(*_FAULTS):
+            await self._nats.flush(2)
+        return Listener(subscription)
 
     async def consume(self, consumer: Consumer, handle: Callable[[list[Delivery]], Awaitable[None]]) -> None:
         """Runs until cancelled, through every failure of the server. `handle` gets 1 to `batch` messages and answers

@@ -1,0 +1,366 @@
+"""The engine on a real NATS and S3, with a scripted worker: what it promises about one machine's jobs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from auteur_contracts import names, subjects
+from auteur_contracts.commands import Cancel, Delete, Release
+from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
+from auteur_contracts.resources import Failure, FunctionRunner, Output
+from auteur_contracts.vocabulary import Fault, Phase, Reason
+from auteur_kit.bus import Bus
+from auteur_kit.clock import utc_now
+from auteur_kit.settings import NatsSettings
+from auteur_kit.store import Store
+from auteur_standalone.engine.catalogue import catalogue_document
+from auteur_standalone.engine.engine import Engine
+from auteur_standalone.engine.ledger import Ledger
+from auteur_standalone.engine.settings import EngineSettings
+from tests.support.scripted import Facts, ScriptedWorker, echo_job, find, register, submit
+from tests.support.waiting import eventually
+
+StartEngine = Callable[[], contextlib.AbstractAsyncContextManager[Engine]]
+
+
+@asynccontextmanager
+async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+@pytest.fixture
+def start_engine(bus: Bus, nats_settings: NatsSettings, store: Store, tmp_path: Path) -> StartEngine:
+    """Starts an engine with a connection of its own on one database; leaving the block ends it without goodbye."""
+    register(tmp_path / "runners")
+    settings = EngineSettings(
+        database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=8
+    )
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Engine]:
+        ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
+        up = asyncio.Event()
+        async with Bus.connect(nats_settings, name="engine") as own:
+            engine = Engine(bus=own, store=store, ledger=ledger, settings=settings, clock=utc_now)
+            async with _running(asyncio.create_task(engine.run(ready=up.set))):
+                await asyncio.wait_for(up.wait(), 10)
+                yield engine
+        ledger.close()
+
+    return start
+
+
+@pytest.fixture
+async def engine(start_engine: StartEngine) -> AsyncIterator[Engine]:
+    async with start_engine() as started:
+        yield started
+
+
+@pytest.fixture
+async def worker(bus: Bus) -> AsyncIterator[ScriptedWorker]:
+    scripted = ScriptedWorker(bus)
+    async with _running(asyncio.create_task(scripted.live())):
+        yield scripted
+
+
+@pytest.fixture
+async def facts(bus: Bus) -> Facts:
+    heard = Facts()
+    await bus.listen(subjects.EVENTS, heard.hear)
+    return heard
+
+
+async def _phase(bus: Bus, name: str) -> Phase | None:
+    found = await find(bus, name)
+    return found.job.status.phase if found else None
+
+
+async def _is(bus: Bus, name: str, phase: Phase) -> None:
+    async def reached() -> bool:
+        return await _phase(bus, name) is phase
+
+    await eventually(reached, f"{name} to be {phase}")
+
+
+async def test_a_submitted_job_is_planned_dispatched_claimed_and_succeeds(
+    bus: Bus, engine: Engine, worker: ScriptedWorker, facts: Facts
+) -> None:
+    await submit(bus, echo_job("one"))
+    order = await worker.order()
+    grant = await worker.claim(order)
+    assert isinstance(grant, Grant)
+    assert grant.plan.params == {"text": "one", "seed": names.seed_of(order.uid)}
+    assert grant.upload.prefix == f"default/default/jobs/{order.uid}/1/"
+    output = Output(
+        name="echo.json",
+        uri=names.s3_uri(grant.upload.bucket, f"{grant.upload.prefix}echo.json"),
+        media_type="application/json",
+        sha256="0" * 64,
+        bytes=2,
+    )
+    await worker.report(order, grant.token, outputs=(output,))
+    await _is(bus, "one", Phase.SUCCEEDED)
+    found = await find(bus, "one")
+    assert found is not None
+    assert found.job.status.outputs == (output,)
+    await eventually(lambda: "succeeded" in facts.of("one"), "the last fact")
+    assert facts.of("one") == ["accepted", "dispatched", "succeeded"]
+    terminal = facts.seen[-1].data
+    assert terminal.fact is subjects.Fact.SUCCEEDED
+    assert terminal.status == found.job.status
+
+
+async def test_a_submit_delivered_twice_makes_one_job_and_another_of_its_name_is_refused(
+    bus: Bus, engine: Engine, facts: Facts
+) -> None:
+    job = echo_job("twin")
+    await submit(bus, job)
+    await eventually(lambda: facts.of("twin"), "the first fact")
+    await bus.publish(
+        subjects.JobCommand("default", "twin", subjects.Verb.SUBMIT),
+        f'{{"job": {job.model_dump_json()}}}'.encode(),
+        msg_id="beyond the duplicate window",
+    )
+    await submit(bus, echo_job("twin"))
+    await eventually(lambda: "rejected" in facts.of("twin"), "the refusal of the other")
+    assert facts.of("twin").count("accepted") == 1
+    rejected = facts.seen[-1]
+    assert rejected.data.fact is subjects.Fact.REJECTED
+    assert rejected.data.status.failure is not None
+    assert rejected.data.status.failure.reason is Reason.NAME_TAKEN
+
+
+async def test_a_bad_parameter_is_refused_before_a_worker_is_asked(bus: Bus, engine: Engine, facts: Facts) -> None:
+    await submit(bus, echo_job("bad", params={"txt": "x"}))
+    await eventually(lambda: facts.of("bad"), "a fact")
+    assert facts.of("bad") == ["rejected"]
+    found = await find(bus, "bad")
+    assert found is not None
+    assert found.job.status.failure is not None
+    assert found.job.status.failure.message == 'echo has no parameter "txt"; did you mean "text" (text)?'
+
+
+async def test_of_two_claims_for_one_attempt_one_wins_and_a_lost_reply_can_be_asked_again(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("contested"))
+    order = await worker.order()
+    first = await worker.claim(order, nonce="n1")
+    again = await worker.claim(order, nonce="n1")
+    second = await worker.claim(order, nonce="n2", worker="worker-2")
+    assert isinstance(first, Grant)
+    assert isinstance(again, Grant)
+    assert again.token == first.token
+    assert isinstance(second, ClaimRefused)
+    assert second.reason is RefusalReason.CLAIMED
+
+
+async def test_a_report_with_a_wrong_token_or_of_an_older_attempt_changes_nothing(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("fenced"))
+    order = await worker.order()
+    grant = await worker.claim(order)
+    assert isinstance(grant, Grant)
+    await worker.report(order, "not the token")
+    failure = Failure(fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message="the store was down")
+    await worker.report(order, grant.token, Outcome.FAILED, failure=failure)
+    second = await worker.order()
+    assert second.attempt == 2
+    await worker.report(order, grant.token)  # late, of attempt 1
+    grant2 = await worker.claim(second)
+    assert isinstance(grant2, Grant)
+    assert await _phase(bus, "fenced") is Phase.RUNNING
+    await worker.report(second, grant2.token)
+    await _is(bus, "fenced", Phase.SUCCEEDED)
+    found = await find(bus, "fenced")
+    assert found is not None
+    assert (found.job.status.attempt, found.job.status.failures) == (2, 1)
+
+
+async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus, engine: Engine, facts: Facts) -> None:
+    doomed = ScriptedWorker(bus, "doomed")
+    async with _running(asyncio.create_task(doomed.live())):
+        await submit(bus, echo_job("orphan"))
+        order = await doomed.order()
+        assert isinstance(await doomed.claim(order), Grant)
+    # Silent from here on.
+    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed", seconds=10)
+    survivor = ScriptedWorker(bus, "survivor")
+    async with _running(asyncio.create_task(survivor.live())):
+        taken = await survivor.run_one()
+        assert taken.attempt == 2
+        await _is(bus, "orphan", Phase.SUCCEEDED)
+    found = await find(bus, "orphan")
+    assert found is not None
+    assert (found.job.status.losses, found.job.status.failures) == (1, 0)
+
+
+async def test_cancel_reaches_the_worker_until_it_stops_and_the_job_is_cancelled_at_once(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("unwanted"))
+    order = await worker.order()
+    assert isinstance(await worker.claim(order), Grant)
+    command = subjects.JobCommand("default", "unwanted", subjects.Verb.CANCEL)
+    await bus.publish(command, Cancel(by="ada"), msg_id="cancel-unwanted")
+    await _is(bus, "unwanted", Phase.CANCELLED)
+    found = await find(bus, "unwanted")
+    assert found is not None
+    assert found.job.status.cancelled_by == "ada"
+    signal = str(subjects.CancelSignal(order.uid, 1))
+    await eventually(lambda: worker.cancelled.count(signal) > 1, "the signal to be repeated")
+
+
+async def test_a_suspended_job_waits_and_resumes_under_a_new_attempt(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("paused"))
+    order = await worker.order()
+    grant = await worker.claim(order)
+    assert isinstance(grant, Grant)
+    await bus.publish(subjects.JobCommand("default", "paused", subjects.Verb.SUSPEND), b"{}", msg_id="s1")
+    await _is(bus, "paused", Phase.SUSPENDED)
+    await worker.report(order, grant.token, Outcome.CANCELLED)
+    await bus.publish(subjects.JobCommand("default", "paused", subjects.Verb.RESUME), b"{}", msg_id="s2")
+    assert (await worker.run_one()).attempt == 2
+    await _is(bus, "paused", Phase.SUCCEEDED)
+    found = await find(bus, "paused")
+    assert found is not None
+    assert (found.job.status.failures, found.job.status.losses) == (0, 0)
+
+
+async def test_a_job_waits_for_its_input_and_fails_with_it(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    base = FunctionRunner.model_validate_json((tmp_path / "runners" / "echo.json").read_text())
+    function = base.spec.functions[0].model_dump() | {
+        "name": "mirror",
+        "inputs": [{"name": "image", "media_type": "image/*"}],
+    }
+    spec = base.spec.model_dump() | {"functions": [base.spec.functions[0].model_dump(), function]}
+    register(tmp_path / "runners", FunctionRunner.model_validate(base.model_dump() | {"spec": spec}))
+    async with start_engine():
+        dependent = {"function": "mirror", "inputs": [{"name": "image", "from": {"job": "source"}}]}
+        await submit(bus, echo_job("mirrored", **dependent))
+        await _is(bus, "mirrored", Phase.QUEUED)
+        await submit(bus, echo_job("source", retries=0))
+        order = await worker.order()
+        assert order.name == "source"
+        grant = await worker.claim(order)
+        assert isinstance(grant, Grant)
+        failure = Failure(fault=Fault.FUNCTION, reason=Reason.FUNCTION_FAILED, message="no")
+        await worker.report(order, grant.token, Outcome.FAILED, failure=failure)
+        await _is(bus, "mirrored", Phase.FAILED)
+        found = await find(bus, "mirrored")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.message == 'Input "image": job source is Failed.'
+
+
+async def test_the_next_life_of_the_engine_goes_on_where_the_last_one_ended(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker
+) -> None:
+    async with start_engine():
+        await submit(bus, echo_job("running"))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        assert isinstance(grant, Grant)
+        for number in range(5):
+            await submit(bus, echo_job(f"waiting-{number}"))
+        await _is(bus, "waiting-4", Phase.QUEUED)
+    # Nobody answers now; the worker ends its job all the same.
+    await worker.report(order, grant.token)
+    async with start_engine():
+        await _is(bus, "running", Phase.SUCCEEDED)
+        ran = [(await worker.run_one()).name for _ in range(5)]
+        assert ran == [f"waiting-{number}" for number in range(5)]
+        await _is(bus, "waiting-4", Phase.SUCCEEDED)
+
+
+async def test_a_finished_job_stays_until_it_is_archived_and_its_time_is_over(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("brief", ttlSecondsAfterFinished=0))
+    await worker.run_one()
+    await _is(bus, "brief", Phase.SUCCEEDED)
+    found = await find(bus, "brief")
+    assert found is not None
+    command = subjects.JobCommand("default", "brief", subjects.Verb.RELEASE)
+    await bus.publish(command, Release(uid=found.job.metadata.uid, version=found.version), msg_id="release-brief")
+
+    async def gone() -> bool:
+        return await find(bus, "brief") is None
+
+    await eventually(gone, "the resource to expire")
+
+
+async def test_delete_cancels_first_and_then_forgets(bus: Bus, engine: Engine, facts: Facts) -> None:
+    await submit(bus, echo_job("mistake"))
+    await _is(bus, "mistake", Phase.QUEUED)
+    await bus.publish(subjects.JobCommand("default", "mistake", subjects.Verb.DELETE), Delete(by="ada"), msg_id="d1")
+
+    async def gone() -> bool:
+        return await find(bus, "mistake") is None
+
+    await eventually(gone, "the job to be forgotten")
+    assert facts.of("mistake")[-1] == "cancelled"
+
+
+async def test_high_priority_goes_first_and_equal_ones_in_the_order_they_came(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await submit(bus, echo_job("blocker"))
+    blocking = await worker.order()
+    grant = await worker.claim(blocking)
+    assert isinstance(grant, Grant)
+    for name, priority in (("low", "low"), ("first", "normal"), ("second", "normal"), ("urgent", "high")):
+        await submit(bus, echo_job(name, priority=priority))
+    await _is(bus, "urgent", Phase.QUEUED)
+    found = await find(bus, "second")
+    assert found is not None
+    assert found.job.status.queue is not None
+    assert found.job.status.queue.position == 3
+    await worker.report(blocking, grant.token)
+    assert [(await worker.run_one()).name for _ in range(4)] == ["urgent", "first", "second", "low"]
+
+
+async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, engine: Engine) -> None:
+    await submit(bus, echo_job("impatient", startDeadline=timedelta(milliseconds=300)))
+    await _is(bus, "impatient", Phase.FAILED)
+    found = await find(bus, "impatient")
+    assert found is not None
+    assert found.job.status.failure is not None
+    assert found.job.status.failure.reason is Reason.START_DEADLINE_EXCEEDED
+
+
+async def test_the_catalogue_says_which_runner_is_ready_and_why_not(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    async def ready() -> bool:
+        data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
+        return bool(data and catalogue_document.validate_json(data)[0].status.ready)
+
+    await eventually(ready, "the runner to be ready")
+
+
+async def test_commands_and_reports_that_nobody_understands_do_not_stop_the_engine(
+    bus: Bus, engine: Engine, worker: ScriptedWorker
+) -> None:
+    await bus.publish("auteur.command.v1.default.job.x.submit", b"not json", msg_id="junk-1")
+    await bus.publish("auteur.command.v1.default.job.x.explode", b"{}", msg_id="junk-2")
+    await bus.publish("auteur.report.v1.echo.x.1", b"{}", msg_id="junk-3")
+    await submit(bus, echo_job("after"))
+    await worker.run_one()
+    await _is(bus, "after", Phase.SUCCEEDED)
