@@ -1,6 +1,7 @@
 """The two kinds of model on the wire: camelCase JSON, immutable, and different in how they meet the unknown."""
 
 import math
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
@@ -38,26 +39,43 @@ class Told(BaseModel):
 
 
 MAX_DEPTH = 16
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _finite_json(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     match value:
-        case None | bool() | int() | str():
+        case None | bool():
             return value
-        case float():
-            if not math.isfinite(value):
-                raise ValueError("NaN and Infinity are not JSON numbers")
-            return value
+        case int() | float():
+            return _sound(value)
+        case str():
+            return _storable(value)
         case list():
             return [_finite_json(item, depth + 1) for item in value]
         case dict():
             if any(not isinstance(key, str) for key in value):
                 raise ValueError("object keys must be strings")
-            return {key: _finite_json(item, depth + 1) for key, item in value.items()}
+            return {_storable(key): _finite_json(item, depth + 1) for key, item in value.items()}
         case _:
             raise ValueError(f"{type(value).__name__} is not a JSON value")
+
+
+def _sound(number: float) -> float:
+    if isinstance(number, int):
+        if not -(2**63) <= number < 2**64:
+            raise ValueError("a whole number must fit into 64 bits")
+    elif not math.isfinite(number):
+        raise ValueError("NaN and Infinity are not JSON numbers")
+    return number
+
+
+def _storable(text: str) -> str:
+    """JSON can spell text that UTF-8 (lone surrogates) or PostgreSQL (NUL) cannot hold."""
+    if _UNSTORABLE.search(text):
+        raise ValueError("text must not contain NUL or unpaired surrogates")
+    return text
 
 
 JsonObject = Annotated[

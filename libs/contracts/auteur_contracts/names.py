@@ -69,7 +69,7 @@ class AttemptPrefix:
     def parse(cls, key: str) -> "AttemptPrefix | None":
         """The attempt that a storage key belongs to; None for any other key."""
         match key.split("/"):
-            case [namespace, project, "jobs", uid, attempt, *_rest] if attempt.isdigit():
+            case [namespace, project, "jobs", uid, attempt, *_rest] if attempt.isascii() and attempt.isdigit():
                 return cls(namespace, project, uid, int(attempt))
             case _:
                 return None

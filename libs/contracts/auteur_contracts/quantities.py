@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 
 _DURATION = r"^([0-9]+(ms|s|m|h|d))+$"
+_WHOLE = re.compile(r"([0-9]+(ms|s|m|h|d))+")
 _PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -19,16 +20,16 @@ _UNITS = {
 _LONGEST = timedelta(days=366)
 
 
-def parse_duration(text: Any) -> Any:
-    """`"1h30m"` → a timedelta. Anything that is not a string passes through for pydantic to judge."""
-    if not isinstance(text, str):
+def parse_duration(text: Any) -> timedelta:
+    """`"1h30m"` → a timedelta. Bare numbers are refused, as a cluster refuses them: seconds or minutes?"""
+    if isinstance(text, timedelta):
         return text
-    if len(text) > 32 or not re.match(_DURATION, text):
+    if not isinstance(text, str) or len(text) > 32 or not _WHOLE.fullmatch(text):
         raise ValueError('write a duration like "90s", "10m" or "1h30m"')
-    total = sum((int(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
-    if total > _LONGEST:
+    milliseconds = sum(int(number) * (_UNITS[unit] // _UNITS["ms"]) for number, unit in _PART.findall(text))
+    if milliseconds > _LONGEST // _UNITS["ms"]:  # compared as integers: a timedelta of 30 digits overflows
         raise ValueError("a duration is at most a year")
-    return total
+    return timedelta(milliseconds=milliseconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -49,6 +50,7 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": _DURATION, "maxLength": 32}),
 ]
+"""pydantic writes a default into the schema in its own form (PT5M): fields with one name it in `json_schema_extra`."""
 
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 JobName = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, max_length=50)]

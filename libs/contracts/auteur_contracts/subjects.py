@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_TOKEN = re.compile(r"^[A-Za-z0-9_-]+$")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Fact(StrEnum):
@@ -49,7 +49,7 @@ CLAIMS = "auteur.claim.v1.*"
 
 def _join(*tokens: str) -> str:
     for token in tokens:
-        if not _TOKEN.match(token):
+        if not _TOKEN.fullmatch(token):
             raise ValueError(f"{token!r} cannot be a part of a NATS subject")
     return ".".join(tokens)
 
@@ -135,6 +135,13 @@ Subject = JobFact | JobCommand | Work | ReportOf | Heartbeat | CancelSignal | Cl
 
 def parse(subject: str) -> Subject:
     """The inverse of `str()` on any subject of ours. Raises ValueError on anything else."""
+    found = _read(subject)
+    if str(found) != subject:  # int() reads more than str() writes: "+1", "1_0"
+        raise ValueError(f"{subject!r} is not a subject of Auteur")
+    return found
+
+
+def _read(subject: str) -> Subject:
     match subject.split("."):
         case ["auteur", "event", "v1", namespace, project, "job", uid, fact]:
             return JobFact(namespace, project, uid, Fact(fact))

@@ -9,6 +9,7 @@ _MICRO = Decimal("0.000001")
 
 def cost_of(plan: Plan, run_seconds: float) -> Cost:
     """A tier without a price costs nothing; one without a GPU uses no GPU seconds."""
+    run_seconds = max(run_seconds, 0.0)  # a worker's clock may jump back
     price = plan.tier.usd_per_second or Decimal(0)
     usd = (price * Decimal(str(run_seconds))).quantize(_MICRO, rounding=ROUND_HALF_UP).normalize()
     gpu_seconds = round(run_seconds, 3) if plan.tier.vram_gigabytes else 0.0

@@ -51,9 +51,11 @@ def _ending(status: GenerationJobStatus) -> type[DecidedFact]:
 
 
 def envelope(job: GenerationJob, fact: DecidedFact, *, source: str, now: datetime) -> Envelope:
-    """Its id depends on uid, attempt, fact and (for the facts that may repeat) the reason: replays are dropped."""
+    """Its id depends on uid, attempt, fact and, for the one that may repeat, the version: replays are dropped, but not
+    the second wait of a job that was suspended and resumed.
+    """
     meta = job.metadata
-    discriminator = _waiting(fact.status) if isinstance(fact, Queued) else ""
+    discriminator = str(fact.version) if isinstance(fact, Queued) else ""
     return Envelope(
         id=names.event_id(meta.uid, fact.attempt, fact.fact.value, discriminator),
         source=source,

@@ -34,6 +34,7 @@ def _depth(error: ValidationError) -> tuple[int, str]:
 
 def _unknown(function: str, name: str, properties: Mapping[str, Any]) -> Refusal:
     near = difflib.get_close_matches(name, properties, n=1)
+    name = _short(name)
     hint = f'; did you mean "{near[0]}"{_range(properties[near[0]])}?' if near else f"; it has {_names(properties)}."
     return Refusal(Reason.INVALID_PARAMETER, f'{function} has no parameter "{name}"{hint}', f"params.{name}")
 
@@ -44,8 +45,7 @@ def _names(properties: Mapping[str, Any]) -> str:
 
 def _wrong(function: str, error: ValidationError) -> Refusal:
     path = ".".join(str(part) for part in error.absolute_path)
-    shown = repr(error.instance)
-    shown = f"{shown[:60]}…" if len(shown) > 61 else shown
+    shown = _short(repr(error.instance))
     expected = _range(error.schema if isinstance(error.schema, Mapping) else {}).strip(" ()")
     wants = f"; it takes {expected}" if expected else ""
     what = error.message if error.validator not in _RANGED else f"{shown} is not allowed"
@@ -54,6 +54,10 @@ def _wrong(function: str, error: ValidationError) -> Refusal:
         f'{function}: parameter "{path}": {what if len(what) < 200 else shown}{wants}.',
         f"params.{path}",
     )
+
+
+def _short(text: str) -> str:
+    return f"{text[:60]}…" if len(text) > 61 else text
 
 
 _RANGED = (

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auteur_contracts import names
@@ -42,11 +42,29 @@ def resolve(
     function, tier = runner.function(spec.function), runner.tier(spec.quality)
     if function is None or tier is None:  # choose_runner made sure; said again for the type checker
         raise AssertionError(spec.function)
-    if refused := check_parameters(function.name, function.params_schema, spec.params):
+    params = merged_parameters(spec, function, tier)
+    if refused := check_parameters(function.name, function.params_schema, params) or check_seed(function, params):
         return refused
     if refused := check_inputs(job, function, bucket):
         return refused
     return plan_of(job, runner, function, tier)
+
+
+def merged_parameters(spec: GenerationJobSpec, function: FunctionDeclaration, tier: TierDeclaration) -> dict[str, Any]:
+    """The tier's defaults, those that the function knows, under what the job asks for."""
+    properties = function.params_schema.get("properties", {})
+    return {name: value for name, value in tier.defaults.items() if name in properties} | dict(spec.params)
+
+
+def check_seed(function: FunctionDeclaration, params: Mapping[str, Any]) -> Refusal | None:
+    """A plan's seed is a whole number whatever the function's own schema lets through."""
+    seed = params.get("seed")
+    whole = isinstance(seed, int | float) and not isinstance(seed, bool) and seed >= 0 and seed == int(seed)
+    if seed is None or whole or "seed" not in function.params_schema.get("properties", {}):
+        return None
+    return Refusal(
+        Reason.INVALID_PARAMETER, f'{function.name}: parameter "seed" takes a whole number from 0.', "params.seed"
+    )
 
 
 def choose_runner(spec: GenerationJobSpec, catalogue: Sequence[FunctionRunner]) -> FunctionRunner | Refusal:
@@ -125,10 +143,9 @@ def _check_uri(job: GenerationJob, name: str, uri: str, bucket: str) -> Refusal 
 
 def plan_of(job: GenerationJob, runner: FunctionRunner, function: FunctionDeclaration, tier: TierDeclaration) -> Plan:
     spec = job.spec
-    properties: dict[str, Any] = function.params_schema.get("properties", {})
-    params = {name: value for name, value in tier.defaults.items() if name in properties} | dict(spec.params)
+    params = merged_parameters(spec, function, tier)
     seed = None
-    if "seed" in properties:
+    if "seed" in function.params_schema.get("properties", {}):
         given = params.get("seed")
         seed = names.seed_of(job.metadata.uid) if given is None else int(given)
         params["seed"] = seed

@@ -18,7 +18,7 @@ from auteur_contracts.resources import (
     Progress,
     derive_phase,
 )
-from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Reason
+from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Phase, Reason
 from auteur_lifecycle.cost import add, cost_of
 from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
 from auteur_lifecycle.refusal import Refusal
@@ -28,6 +28,11 @@ from auteur_lifecycle.retry import GiveUp, TryAgain, after_failure
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 DEADLINE_GRACE = timedelta(seconds=30)
 """The agent enforces the deadline; this long after it, the platform does."""
+
+
+MAX_OUTPUTS = 256
+MAX_WARNINGS = 32
+"""What a status holds; a report is as long as its worker likes."""
 
 
 # ── the one step every change is made of ──────────────────────────────────────────────────────────────────────────────
@@ -74,7 +79,7 @@ def accept(job: GenerationJob, plan: Plan, now: datetime) -> GenerationJobStatus
 
 
 def refuse(job: GenerationJob, refusal: Refusal, now: datetime) -> GenerationJobStatus:
-    failure = Failure(fault=Fault.USER, reason=refusal.reason, message=refusal.message, remedy=refusal.remedy)
+    failure = _failure(Fault.USER, refusal.reason, refusal.message, refusal.remedy)
     return _change(
         job,
         now,
@@ -133,7 +138,7 @@ def claim(job: GenerationJob | None, request: ClaimRequest, now: datetime) -> Cl
         return RefusalReason.UNKNOWN
     status = job.status
     if status.finished or job.spec.cancel:
-        cancelled = job.spec.cancel or status.phase.value == "Cancelled"
+        cancelled = job.spec.cancel or status.view.phase is Phase.CANCELLED
         return RefusalReason.CANCELLED if cancelled else RefusalReason.FINISHED
     if request.attempt != status.attempt or not status.dispatched:
         return RefusalReason.STALE
@@ -178,12 +183,15 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
         case Outcome.CANCELLED:
             return _finish_cancelled(_paid(job, said), now, job.status.cancelled_by)
         case Outcome.FAILED:
-            failure = said.failure or Failure(
-                fault=Fault.PLATFORM,
-                reason=Reason.RESULT_MISSING,
-                message="The worker reported a failure without a cause.",
+            failure = said.failure or _failure(
+                Fault.PLATFORM, Reason.RESULT_MISSING, "The worker reported a failure without a cause."
             )
             return fail_attempt(_paid(job, said), failure, now)
+
+
+def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "") -> Failure:
+    """Messages quote what people wrote: shortened here, or a long one would make a status that cannot be read back."""
+    return Failure(fault=fault, reason=reason, message=message[:2048], remedy=remedy[:1024])
 
 
 def _paid(job: GenerationJob, said: Report) -> GenerationJob:
@@ -199,6 +207,9 @@ def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
 
 def _succeed(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStatus:
     paid = _paid(job, said)
+    if len(said.outputs) > MAX_OUTPUTS:
+        message = f"The function made {len(said.outputs)} outputs; a job holds {MAX_OUTPUTS}."
+        return fail_attempt(paid, _failure(Fault.FUNCTION, Reason.FUNCTION_FAILED, message), now)
     last = job.status.progress or Progress(phase="done")
     made = f"Made {len(said.outputs)} output{'' if len(said.outputs) == 1 else 's'}."
     return _change(
@@ -209,7 +220,7 @@ def _succeed(job: GenerationJob, said: Report, now: datetime) -> GenerationJobSt
         (ConditionType.FINISHED, _TRUE, Reason.OUTPUTS_COMMITTED, made),
         (ConditionType.SUCCEEDED, _TRUE, Reason.OUTPUTS_COMMITTED, made),
         outputs=said.outputs,
-        warnings=said.warnings,
+        warnings=said.warnings[:MAX_WARNINGS],
         failure=None,
         progress=last.model_copy(update={"fraction": 1.0, "eta_seconds": None}),
         completion_time=now,
@@ -266,11 +277,7 @@ def lose(job: GenerationJob, attempt: int, now: datetime) -> GenerationJobStatus
         return job.status
     return fail_attempt(
         job,
-        Failure(
-            fault=Fault.LOST,
-            reason=Reason.WORKER_LOST,
-            message=f"Worker {job.status.worker} was lost during attempt {attempt}.",
-        ),
+        _failure(Fault.LOST, Reason.WORKER_LOST, f"Worker {job.status.worker} was lost during attempt {attempt}."),
         now,
     )
 
@@ -323,7 +330,10 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
         job = _with(job, accept(job, resolved, now))
         status = job.status
     if status.running:
-        return _while_running(job, seen, now)
+        status = _while_running(job, seen, now)
+        if status.running or status.finished:
+            return status
+        job = _with(job, status)
     if status.dispatched and not job.spec.suspend:
         return _start_deadline(job, now) or status
     return _start_deadline(job, now) or _while_waiting(job, seen, now)
@@ -334,13 +344,13 @@ def _while_running(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJ
     if seen.worker_silent:
         return lose(job, status.attempt, now)
     if job.spec.suspend:
-        return _release(job, Reason.SUSPENDED, "Suspended while it ran: the attempt was stopped.", now)
+        return _release(job, Reason.SUSPENDED, "", now)
     if status.start_time and now > status.start_time + job.spec.deadline + DEADLINE_GRACE:
-        failure = Failure(
-            fault=Fault.FUNCTION,
-            reason=Reason.DEADLINE_EXCEEDED,
-            message=f"Attempt {status.attempt} did not end within its deadline.",
-            remedy="Raise spec.deadline, or ask for less.",
+        failure = _failure(
+            Fault.FUNCTION,
+            Reason.DEADLINE_EXCEEDED,
+            f"Attempt {status.attempt} did not end within its deadline.",
+            "Raise spec.deadline, or ask for less.",
         )
         return fail_attempt(job, failure, now)
     return status
@@ -350,11 +360,11 @@ def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | 
     created = job.metadata.creation_timestamp
     if job.status.start_time or created is None or job.spec.suspend or now <= created + job.spec.start_deadline:
         return None
-    failure = Failure(
-        fault=Fault.PLATFORM,
-        reason=Reason.START_DEADLINE_EXCEEDED,
-        message="No worker became free within spec.startDeadline.",
-        remedy="Raise it, or ask for another quality or runner.",
+    failure = _failure(
+        Fault.PLATFORM,
+        Reason.START_DEADLINE_EXCEEDED,
+        "No worker became free within spec.startDeadline.",
+        "Raise it, or ask for another quality or runner.",
     )
     return _fail(job, failure, now)
 
@@ -362,8 +372,7 @@ def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | 
 def _while_waiting(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:
     match gate(job, seen.lookup, now):
         case Doomed(message):
-            failure = Failure(fault=Fault.USER, reason=Reason.INPUT_FAILED, message=message)
-            return _fail(job, failure, now)
+            return _fail(job, _failure(Fault.USER, Reason.INPUT_FAILED, message), now)
         case Waits(reason, message):
             return wait(job, reason, message, now)
         case Open():

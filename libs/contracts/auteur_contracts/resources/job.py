@@ -76,9 +76,9 @@ class GenerationJobSpec(Asked):
     priority: Priority = Priority.NORMAL
     retries: int = Field(2, ge=0, le=10)
     """How often a failure of the function or the platform is tried again. Lost workers have a budget of their own."""
-    deadline: Duration = Field(timedelta(minutes=5), gt=timedelta(0))
+    deadline: Duration = Field(timedelta(minutes=5), gt=timedelta(0), json_schema_extra={"default": "5m"})
     """How long one attempt may run."""
-    start_deadline: Duration = Field(timedelta(hours=1), gt=timedelta(0))
+    start_deadline: Duration = Field(timedelta(hours=1), gt=timedelta(0), json_schema_extra={"default": "1h"})
     """How long the job may wait until its first attempt runs."""
     ttl_seconds_after_finished: int = Field(86400, ge=0, le=366 * 86400)
     """How long the resource stays after it was archived. Outputs stay until somebody deletes them."""

@@ -87,7 +87,7 @@ class FunctionRunnerSpec(Asked):
     tiers: tuple[TierDeclaration, ...] = Field(min_length=1, max_length=16)
     workers: int = Field(1, ge=1, le=64)
     """One machine: how many workers serve the runner."""
-    setup_timeout: Duration = timedelta(minutes=10)
+    setup_timeout: Duration = Field(timedelta(minutes=10), json_schema_extra={"default": "10m"})
     node_selector: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
 
 

@@ -1,0 +1,80 @@
+"""The two kinds of model: what people wrote is judged strictly, what programs said is read with patience."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from auteur_contracts.model import MAX_DEPTH, Asked, JsonObject, Told
+
+
+class Wish(Asked):
+    two_words: int = 1
+    free: JsonObject = Field(default_factory=dict)
+
+
+class Word(Told):
+    two_words: int = 1
+
+
+def test_a_person_is_told_about_an_unknown_field() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Wish.model_validate({"twoWordz": 2})
+    assert [(error["loc"], error["type"]) for error in caught.value.errors()] == [(("twoWordz",), "extra_forbidden")]
+
+
+def test_a_newer_programs_field_is_skipped() -> None:
+    assert Word.model_validate({"twoWords": 2, "newIn2030": True}) == Word(two_words=2)
+
+
+@pytest.mark.parametrize("model", [Wish, Word])
+def test_both_write_camel_case_read_either_and_do_not_change(model: type[Wish | Word]) -> None:
+    made = model.model_validate({"twoWords": 2})
+    assert made == model.model_validate({"two_words": 2})
+    assert made.model_dump(mode="json")["twoWords"] == 2
+    with pytest.raises(ValidationError, match="frozen"):
+        made.two_words = 3
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text("xyz", max_size=3), json_values, max_size=3))
+def test_a_free_object_keeps_what_it_was_given(value: dict[str, Any]) -> None:
+    assert Wish(free=value).free == value
+    assert Wish.model_validate_json(Wish(free=value).model_dump_json()).free == value
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else 1
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("nan"), "not JSON numbers"),
+        (float("-inf"), "not JSON numbers"),
+        ([{"deep": float("inf")}], "not JSON numbers"),
+        (2**64, "64 bits"),
+        (-(10**400), "64 bits"),
+        ("nul \x00", "NUL"),
+        ("half a pair \ud83d", "surrogates"),
+        ({"\x00": 1}, "NUL"),
+        ({1: 1}, "keys must be strings"),
+        ({"a": object()}, "not a JSON value"),
+        (nested(MAX_DEPTH + 1), "deeper than 16"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(value: Any, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Wish(free={"value": value})
+
+
+def test_whole_pairs_are_text() -> None:
+    assert Wish(free={"prompt": "a 🦊 and an ä"}).free == {"prompt": "a 🦊 and an ä"}
