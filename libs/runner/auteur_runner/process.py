@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ _LAST_WORDS = 0.5
 """How long after a death the pipes are still read: a grandchild may hold them open."""
 _MAX_LINE = 4096
 _TAIL = 20
+_PRIVATE = ("AUTEUR_NATS__", "AUTEUR_STORE__", "AUTEUR_GATEWAY__", "AUTEUR_ENGINE__")
 
 OnLog = Callable[[protocol.Log], None]
 
@@ -164,7 +165,7 @@ class ChildProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=launch.directory,
-                env={**os.environ, **dict(launch.environment), "PYTHONUNBUFFERED": "1"},
+                env=_environment(launch),
                 start_new_session=True,
             )
         except OSError as error:
@@ -196,7 +197,7 @@ class ChildProcess:
     def log_tail(self) -> tuple[str, ...]:
         return tuple(self._log.tail)
 
-    async def set_up(self, tier: Tier) -> AsyncIterator[protocol.Event]:
+    async def set_up(self, tier: Tier) -> AsyncGenerator[protocol.Event, None]:
         """Load the tier's pipeline; yields progress and log. Raises SetupFailed or ChildDied."""
         self.tier = None
         self._busy = True
@@ -216,7 +217,7 @@ class ChildProcess:
         finally:
             self._rest()
 
-    async def run(self, order: protocol.Run) -> AsyncIterator[protocol.Event | protocol.Ending]:
+    async def run(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
         """Run a job; the last item is its ending. Raises ChildDied, unless the death was our own forced cancel."""
         self._log.tail.clear()
         self._busy = True
@@ -366,6 +367,12 @@ class ChildProcess:
             self._writer.close()
         for transport in self._transports:
             transport.close()
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    """Ours without what is none of an author's business: the way to NATS, store and databases."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    return {**inherited, **dict(launch.environment), "PYTHONUNBUFFERED": "1"}
 
 
 def _platform_failure(message: str) -> Failure:

@@ -1,7 +1,7 @@
 """Keeps one child ready for the right tier, and replaces it when it was killed, crashed or is not to be trusted."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from auteur_contracts.resources import FunctionRunner, Tier
 from auteur_runner import protocol
@@ -29,7 +29,7 @@ class Worker:
         """What the target serves, in its own words. Starts the child where there is none. Raises SetupFailed."""
         return (await self._ensure_child()).hello.runner
 
-    async def prepare(self, tier: Tier) -> AsyncIterator[protocol.Event]:
+    async def prepare(self, tier: Tier) -> AsyncGenerator[protocol.Event, None]:
         """Make the child ready for the tier; nothing to do when it is. Raises SetupFailed."""
         child = await self._ensure_child()
         if same_setup(child.tier, tier):
@@ -43,7 +43,7 @@ class Worker:
             raise error if isinstance(error, SetupFailed) else SetupFailed(error.failure()) from error
         self.load_seconds = time.monotonic() - began
 
-    async def run(self, order: protocol.Run) -> AsyncIterator[protocol.Event | protocol.Ending]:
+    async def run(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
         """Prepare if need be and run; the last item is the ending, whatever happened to the child."""
         self._current, self._cancelled = (order.uid, order.attempt), False
         self.load_seconds = 0.0
@@ -65,7 +65,7 @@ class Worker:
             ending = protocol.Failed(failure=error.failure())
         finally:
             self._current = None
-        if isinstance(ending, protocol.Failed) and ending.failure.recycle:
+        if self.pid is None or (isinstance(ending, protocol.Failed) and ending.failure.recycle):
             await self._drop()
         yield ending or protocol.Cancelled(forced=True)
 

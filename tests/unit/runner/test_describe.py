@@ -117,7 +117,7 @@ def _with_output(annotation: object) -> type:
         ({"name": "Not A Label"}, 'Wrong.name is a DNS label such as "text-to-image", not "Not A Label"'),
         ({"Output": Function.Output}, "Wrong.Output has no field"),
         ({"Output": _with_output(str)}, "Wrong.Output.text must be Media"),
-        ({"run": lambda self: None}, r"Wrong.run must be run\(self, params, ctx\); see test_describe.py, line"),
+        ({"run": lambda _: None}, r"Wrong.run must be run\(self, params, ctx\); see test_describe.py, line"),
         ({"example": {"nope": 1}}, "Wrong.example does not fit Wrong.Params"),
     ],
 )

@@ -1,0 +1,345 @@
+"""The agent's life: make the child ready, take orders one at a time, claim, run, report, say how it is, leave well."""
+
+import asyncio
+import contextlib
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from auteur_contracts import subjects
+from auteur_contracts.errors import Unavailable
+from auteur_contracts.orders import (
+    ClaimRefused,
+    ClaimReply,
+    ClaimRequest,
+    Grant,
+    Heartbeat,
+    Order,
+    Report,
+    WorkerState,
+)
+from auteur_contracts.resources import Tier
+from auteur_kit import streams
+from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_kit.clock import Clock, utc_now
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Transfer
+from auteur_runner import protocol
+from auteur_runner.agent import decisions
+from auteur_runner.agent.attempt import Attempt, Surroundings
+from auteur_runner.agent.decisions import Stop
+from auteur_runner.agent.facts import Facts
+from auteur_runner.agent.settings import AgentTimes, Identity
+from auteur_runner.process import Launch, SetupFailed
+from auteur_runner.worker import Worker
+
+log = get_logger()
+_REPLY: TypeAdapter[Grant | ClaimRefused] = TypeAdapter(ClaimReply)
+_ASK_TIMEOUT = 2.0
+_GIVE_BACK_DELAY = 1.0
+_REMEMBERED = 4096
+"""Attempts. An order is redelivered within minutes, or never."""
+_REPORT_TRY = 10.0
+
+
+@dataclass
+class Condition:
+    """How the agent is: what its heartbeat says."""
+
+    state: WorkerState = WorkerState.STARTING
+    uid: str = ""
+    attempt: int = 0
+    message: str = ""
+
+
+class Claims:
+    """The attempts this process has asked for, and their nonces. What was claimed once is never run again here."""
+
+    def __init__(self) -> None:
+        self._nonces: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._settled: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def nonce(self, order: Order) -> str:
+        """The same for an order that is delivered again after a claim that got no answer: it may have been granted."""
+        key = (order.uid, order.attempt)
+        found = self._nonces.setdefault(key, secrets.token_hex(16))
+        _forget_oldest(self._nonces)
+        return found
+
+    def settle(self, order: Order) -> None:
+        self._settled[order.uid, order.attempt] = None
+        self._nonces.pop((order.uid, order.attempt), None)
+        _forget_oldest(self._settled)
+
+    def is_settled(self, order: Order) -> bool:
+        return (order.uid, order.attempt) in self._settled
+
+
+class Agent:
+    """Serves one pool's orders with one worker until it is told to leave."""
+
+    def __init__(
+        self, identity: Identity, times: AgentTimes, bus: Bus, tier: Tier | None, now: Clock = utc_now
+    ) -> None:
+        self._who = identity
+        self._times = times
+        self._bus = bus
+        self._tier = tier
+        self._now = now
+        self._facts = Facts(bus)
+        self._condition = Condition()
+        self._changed = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._abandoned = asyncio.Event()
+        self._attempt: Attempt | None = None
+        self._idle = asyncio.Event()
+        """No order is in hand: neither asked for nor running."""
+        self._idle.set()
+        self._claims = Claims()
+        self._said = 0
+        launch = Launch(identity.python, identity.target, identity.directory)
+        self._worker = Worker(launch, self._hear_log)
+        self._around = Surroundings(
+            worker=self._worker,
+            worker_id=identity.worker,
+            transfer=Transfer(patience=times.upload_patience.total_seconds()),
+            scratch=identity.scratch,
+            say=self._say_fact,
+            now=now,
+            cancel_grace=times.cancel_grace,
+        )
+
+    def leave(self) -> None:
+        """SIGTERM: no new orders; what runs may end within the drain time, else it is handed back."""
+        self._leaving.set()
+
+    async def run(self) -> None:
+        """Until `leave`."""
+        heart = asyncio.create_task(self._beat())
+        teller = asyncio.create_task(self._facts.run())
+        serving = asyncio.create_task(self._serve())
+        leaving = asyncio.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await self._drain()
+        finally:
+            await _end(serving)
+            await self._worker.close()
+            await self._facts.settle(1)
+            await _end(leaving, teller, heart)
+            await self._say_heartbeat()  # the last word: draining, and free
+        if serving.done() and not serving.cancelled():
+            serving.result()  # a bug of ours ends the process loudly
+
+    # ── being ready ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _serve(self) -> None:
+        await self._get_ready()
+        consumer = Consumer(
+            stream=streams.WORK,
+            durable=self._who.pool,
+            filter_subject=subjects.pool_work(self._who.pool),
+            batch=1,  # an order in hand is an order no other worker sees
+            ack_wait=self._times.claim_patience.total_seconds() + 10,
+        )
+        await self._bus.consume(consumer, self._on_delivery)
+
+    async def _get_ready(self) -> None:
+        """A child that is set up, tried again for ever: what is missing may be mounted or installed meanwhile."""
+        pause = 1.0
+        while not self._leaving.is_set():
+            self._be(WorkerState.STARTING)
+            try:
+                await self._set_up()
+            except SetupFailed as error:
+                log.error("setup failed", message=error.failure.message, tail=error.failure.log_tail)  # noqa: TRY400 -- theirs
+                self._be(WorkerState.BROKEN, message=error.failure.message[:512])
+            else:
+                self._be(WorkerState.READY)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), pause)
+            pause = min(pause * 2, self._times.retry_setup_at_most.total_seconds())
+
+    async def _set_up(self) -> None:
+        described = await self._worker.describe()
+        if wrong := decisions.refused_runner(described, self._who.runner):
+            raise SetupFailed(decisions.broken(wrong))
+        self._tier = self._tier or decisions.first_tier(described)
+        try:
+            async with asyncio.timeout(described.spec.setup_timeout.total_seconds()):
+                async for event in self._worker.prepare(self._tier):
+                    if isinstance(event, protocol.Progressed):
+                        log.info("setting up", phase=event.progress.phase)
+        except TimeoutError as error:
+            await self._worker.close()
+            took = described.spec.setup_timeout.total_seconds()
+            raise SetupFailed(decisions.broken(f"setup took longer than its timeout of {took:g} s")) from error
+
+    # ── orders ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_delivery(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            try:
+                order = Order.model_validate_json(delivery.data)
+            except ValidationError as error:
+                log.warning("an order cannot be read", subject=delivery.subject, error=str(error))
+                await delivery.term()
+                continue
+            self._idle.clear()
+            try:
+                await self._on_order(order, delivery)
+            finally:
+                self._idle.set()
+
+    async def _on_order(self, order: Order, delivery: Delivery) -> None:
+        if self._leaving.is_set():
+            await delivery.nak()
+            return
+        if self._claims.is_settled(order):
+            await delivery.ack()
+            return
+        match await self._claim(order):
+            case None:
+                log.warning("nobody answers a claim", job=order.name, attempt=order.attempt)
+                await delivery.nak(_GIVE_BACK_DELAY)
+            case ClaimRefused(reason=reason):
+                log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
+                self._claims.settle(order)
+                await delivery.ack()
+            case Grant() as grant:
+                self._claims.settle(order)
+                await delivery.ack()
+                await self._carry_out(order, grant)
+
+    async def _claim(self, order: Order) -> Grant | ClaimRefused | None:
+        request = ClaimRequest(
+            namespace=order.namespace,
+            name=order.name,
+            uid=order.uid,
+            attempt=order.attempt,
+            worker=self._who.worker,
+            nonce=self._claims.nonce(order),
+        )
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._times.claim_patience.total_seconds()
+        while loop.time() < until and not self._leaving.is_set():
+            began = loop.time()
+            with contextlib.suppress(Unavailable, ValidationError):
+                reply = await self._bus.request(subjects.Claim(order.namespace), request, timeout=_ASK_TIMEOUT)
+                return _REPLY.validate_json(reply)
+            # "Nobody answers" comes at once; the engine may be starting.
+            await asyncio.sleep(max(0.0, 0.2 - (loop.time() - began)))
+        return None
+
+    async def _carry_out(self, order: Order, grant: Grant) -> None:
+        self._be(WorkerState.BUSY, order)
+        attempt = self._attempt = Attempt(order, grant, self._around)
+        signal = subjects.CancelSignal(order.uid, order.attempt)
+        listener = await self._bus.listen(signal, self._on_cancel)
+        try:
+            report = await attempt.run()
+            await self._deliver(report)
+        finally:
+            self._attempt = None
+            await listener.stop()
+        if self._leaving.is_set():
+            self._be(WorkerState.DRAINING)
+        elif self._worker.pid is None:
+            await self._get_ready()
+        else:
+            self._be(WorkerState.READY)
+
+    async def _on_cancel(self, subject: str, _data: bytes) -> None:
+        signal = subjects.parse(subject)
+        attempt = self._attempt
+        if isinstance(signal, subjects.CancelSignal) and attempt and attempt.key == (signal.uid, signal.attempt):
+            attempt.stop(Stop.CANCELLED)
+
+    async def _deliver(self, report: Report) -> None:
+        """Until NATS has it. Only an agent that has to go leaves without: the engine then finds the worker lost."""
+        subject = subjects.ReportOf(self._who.pool, report.uid, report.attempt)
+        while not self._abandoned.is_set():
+            try:
+                await self._bus.publish(subject, report, msg_id=f"{report.uid}-{report.attempt}", patience=_REPORT_TRY)
+            except Unavailable as error:
+                log.warning("report waits", job=report.name, attempt=report.attempt, error=str(error))
+            else:
+                log.info("attempt ended", job=report.name, attempt=report.attempt, outcome=report.outcome)
+                return
+
+    # ── saying ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _be(self, state: WorkerState, order: Order | None = None, message: str = "") -> None:
+        self._condition = Condition(
+            state=WorkerState.DRAINING if self._leaving.is_set() and order is None else state,
+            uid=order.uid if order else "",
+            attempt=order.attempt if order else 0,
+            message=message,
+        )
+        self._changed.set()
+
+    async def _beat(self) -> None:
+        while True:
+            self._changed.clear()
+            await self._say_heartbeat()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._times.heartbeat.total_seconds())
+
+    async def _say_heartbeat(self) -> None:
+        self._said += 1
+        heartbeat = Heartbeat(
+            worker=self._who.worker,
+            pool=self._who.pool,
+            runner=self._who.runner,
+            state=self._condition.state,
+            uid=self._condition.uid,
+            attempt=self._condition.attempt,
+            message=self._condition.message,
+            sequence=self._said,
+        )
+        await self._bus.say(subjects.Heartbeat(self._who.pool, self._who.worker), heartbeat)
+
+    def _say_fact(self, order: Order, node_id: str, data: decisions.WorkerFact) -> None:
+        self._said += 1
+        self._facts.say(decisions.fact_of(order, node_id, self._who.worker, data, self._said, self._now()))
+
+    def _hear_log(self, line: protocol.Log) -> None:
+        if self._attempt is not None:
+            self._attempt.hear_log(line)
+        else:
+            log.info("runner says", stream=line.stream, line=line.line)
+
+    # ── leaving ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _drain(self) -> None:
+        """The running job gets the drain time, then as long again to stop and be reported."""
+        patience = self._times.drain.total_seconds()
+        self._condition.state = WorkerState.DRAINING  # perhaps still with its job
+        self._changed.set()
+        if await self._becomes_idle(patience):
+            return
+        if self._attempt is not None:
+            self._attempt.stop(Stop.DRAIN)
+        await self._becomes_idle(self._times.cancel_grace.total_seconds() + patience)
+        self._abandoned.set()
+
+    async def _becomes_idle(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        return self._idle.is_set()
+
+
+def _forget_oldest(remembered: OrderedDict[tuple[str, int], Any]) -> None:
+    while len(remembered) > _REMEMBERED:
+        remembered.popitem(last=False)
+
+
+async def _end(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,245 @@
+"""One granted attempt, from the inputs' download to its report. Nothing here fails: everything becomes a report."""
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from auteur_contracts.errors import AuteurError
+from auteur_contracts.events import Logged, Previewed, Progressed, Started
+from auteur_contracts.names import s3_uri
+from auteur_contracts.orders import Grant, Order, Outcome, Report
+from auteur_contracts.resources import Failure, Output
+from auteur_kit.clock import Clock
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Transfer
+from auteur_runner import protocol
+from auteur_runner.agent import decisions
+from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
+from auteur_runner.progress import Shown, worth_showing
+from auteur_runner.worker import Worker
+
+log = get_logger()
+_PROGRESS_SECONDS = 0.09
+"""A little under the child's own tenth of a second, so that its rhythm passes whole."""
+_HASH_CHUNK = 1024 * 1024
+_RESULT = "result.json"
+
+
+class _Failed(Exception):
+    """The attempt cannot go on; the record says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every attempt of an agent uses."""
+
+    worker: Worker
+    worker_id: str
+    transfer: Transfer
+    scratch: Path
+    say: Callable[[Order, str, decisions.WorkerFact], None]
+    now: Clock
+    cancel_grace: timedelta
+
+
+class Attempt:
+    """Holds what one attempt knows. `run` once; `stop` at any time."""
+
+    def __init__(self, order: Order, grant: Grant, around: Surroundings) -> None:
+        self.order = order
+        self._grant = grant
+        self._around = around
+        self._folder = around.scratch / f"{order.uid}-{order.attempt}"
+        self._diary = Diary()
+        self._shown: Shown | None = None
+        self._fraction = 0.0
+        self._stop: Stop | None = None
+        self._started_at = around.now()
+        self._preview: asyncio.Task[None] | None = None
+        self._previews = 0
+        self._preview_uri: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.order.uid, self.order.attempt
+
+    def stop(self, why: Stop) -> None:
+        """Cooperative first, by force after the grace. The first reason counts; a run that is over is not touched."""
+        if self._stop is None:
+            self._stop = why
+            log.info("attempt is asked to stop", job=self.order.name, attempt=self.order.attempt, why=why.name)
+        self._around.worker.cancel(*self.key, self._around.cancel_grace.total_seconds())
+
+    def hear_log(self, line: protocol.Log) -> None:
+        self._say(Logged(attempt=self.order.attempt, stream=line.stream, level=line.level, line=line.line[:4096]))
+
+    async def run(self) -> Report:
+        """Inputs, run, uploads. The folder is gone afterwards."""
+        deadline = self._grant.deadline_seconds
+        timer = asyncio.get_running_loop().call_later(deadline, self.stop, Stop.DEADLINE)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return await self._run()
+        finally:
+            timer.cancel()
+            await self._end_preview()
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def _run(self) -> Report:
+        ending: protocol.Ending
+        try:
+            inputs = await self._fetch_inputs()
+            ending = await self._execute(inputs) if self._stop is None else protocol.Cancelled()
+        except _Failed as error:
+            ending = protocol.Failed(failure=error.failure)
+        verdict = decisions.judge(ending, self._stop, self._grant.deadline_seconds)
+        finished_at = self._around.now()
+        outputs: tuple[Output, ...] = ()
+        began = time.monotonic()
+        if isinstance(ending, protocol.Succeeded):
+            try:
+                outputs = await asyncio.to_thread(self._upload, ending)
+            except _Failed as error:
+                verdict = Verdict(Outcome.FAILED, error.failure)
+        report = decisions.report_of(
+            self.order,
+            self._grant,
+            self._around.worker_id,
+            verdict,
+            outputs=outputs,
+            diary=self._diary,
+            figures=Figures(
+                load_seconds=self._around.worker.load_seconds,
+                run_seconds=(finished_at - self._started_at).total_seconds(),
+                upload_seconds=time.monotonic() - began,
+            ),
+            started_at=self._started_at,
+            finished_at=finished_at,
+        )
+        if outputs:
+            with contextlib.suppress(AuteurError):  # a copy for people; the report is the word
+                await asyncio.to_thread(self._upload_result, report)
+        return report
+
+    async def _fetch_inputs(self) -> dict[str, str]:
+        paths: dict[str, str] = {}
+        for link in self._grant.inputs:
+            folder = self._folder / ".inputs" / link.name  # two inputs may have the same file name
+            path = folder / link.file_name
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                await asyncio.to_thread(self._around.transfer.download, link.url, path)
+            except AuteurError as error:
+                raise _Failed(decisions.transfer_failed(error, f'Input "{link.name}" could not be fetched')) from error
+            paths[link.name] = str(path)
+        return paths
+
+    async def _execute(self, inputs: dict[str, str]) -> protocol.Ending:
+        plan = self._grant.plan
+        run = protocol.Run(
+            function=plan.function,
+            params=plan.params,
+            inputs=inputs,
+            seed=plan.seed,
+            tier=plan.tier,
+            folder=str(self._folder),
+            uid=self.order.uid,
+            attempt=self.order.attempt,
+        )
+        async with aclosing(self._around.worker.run(run)) as events:
+            async for event in events:
+                if isinstance(event, protocol.Ending):
+                    return event
+                self._hear(event)
+        raise AssertionError("a run ends with an ending")
+
+    def _hear(self, event: protocol.Event) -> None:
+        attempt = self.order.attempt
+        match event:
+            case protocol.Started():
+                self._started_at = self._around.now()
+                self._say(Started(attempt=attempt, worker=self._around.worker_id))
+            case protocol.Progressed():
+                self._progress(event)
+            case protocol.Previewed(file=file, step=step):
+                if self._preview is None or self._preview.done():
+                    self._preview = asyncio.create_task(self._show(Path(file), step))
+            case protocol.Metric() | protocol.Warned():
+                self._diary.hear(event)
+            case protocol.Log():
+                self.hear_log(event)
+
+    def _progress(self, event: protocol.Progressed) -> None:
+        now = time.monotonic()
+        if not worth_showing(self._shown, event.progress, now, _PROGRESS_SECONDS):
+            return
+        self._fraction = max(self._fraction, event.progress.fraction)
+        seen = {"fraction": self._fraction, "preview_uri": self._preview_uri}
+        progress = event.progress.model_copy(update=seen)
+        self._shown = Shown(progress, now)
+        self._say(Progressed(attempt=self.order.attempt, progress=progress))
+
+    async def _show(self, file: Path, step: int | None) -> None:
+        """A preview that does not arrive is no loss."""
+        self._previews += 1
+        name = f"preview-{self._previews}.jpg"
+        try:
+            key = await asyncio.to_thread(self._around.transfer.upload, self._grant.upload, file, name, "image/jpeg")
+        except (AuteurError, OSError) as error:
+            log.debug("preview lost", job=self.order.name, error=str(error))
+            return
+        self._preview_uri = s3_uri(self._grant.upload.bucket, key)
+        self._say(Previewed(attempt=self.order.attempt, uri=self._preview_uri, step=step))
+
+    async def _end_preview(self) -> None:
+        if self._preview is not None:
+            self._preview.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._preview
+
+    def _upload(self, ending: protocol.Succeeded) -> tuple[Output, ...]:
+        """In a thread."""
+        return tuple(self._upload_one(output) for output in ending.outputs)
+
+    def _upload_one(self, output: protocol.OutputFile) -> Output:
+        path = Path(output.file)
+        try:
+            digest = _sha256(path)
+            size = path.stat().st_size
+            key = self._around.transfer.upload(self._grant.upload, path, path.name, output.media_type)
+        except AuteurError as error:
+            raise _Failed(decisions.transfer_failed(error, f"{path.name} could not be stored")) from error
+        return Output(
+            name=path.name,
+            uri=s3_uri(self._grant.upload.bucket, key),
+            media_type=output.media_type,
+            sha256=digest,
+            bytes=size,
+            width=output.width,
+            height=output.height,
+            seconds=output.seconds,
+        )
+
+    def _upload_result(self, report: Report) -> None:
+        path = self._folder / _RESULT
+        path.write_text(decisions.result_json(report), encoding="utf-8")
+        self._around.transfer.upload(self._grant.upload, path, _RESULT, "application/json")
+
+    def _say(self, fact: decisions.WorkerFact) -> None:
+        self._around.say(self.order, self._grant.node_id, fact)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,180 @@
+"""What an agent decides, as values: how an attempt ended, what its report and its facts say. No I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from auteur_contracts import names
+from auteur_contracts.errors import AuteurError, InvalidRequest, Unavailable
+from auteur_contracts.events import Envelope, Logged, Previewed, Progressed, Started
+from auteur_contracts.orders import Grant, Order, Outcome, Report
+from auteur_contracts.resources import Failure, FunctionRunner, Output, Tier
+from auteur_contracts.vocabulary import Fault, Quality, Reason
+from auteur_runner import protocol
+from auteur_runner.describe import planned_tier
+
+WorkerFact = Started | Progressed | Previewed | Logged
+MAX_WARNINGS = 32
+
+
+class Stop(Enum):
+    """Why an attempt is asked to stop. The first one counts."""
+
+    CANCELLED = auto()
+    DEADLINE = auto()
+    DRAIN = auto()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    outcome: Outcome
+    failure: Failure | None = None
+
+
+def judge(ending: protocol.Ending, stop: Stop | None, deadline_seconds: float) -> Verdict:
+    """What the report says. Work that was done in spite of a stop is done; a failure on the way out is the stop's."""
+    match ending, stop:
+        case protocol.Succeeded(), _:
+            return Verdict(Outcome.SUCCEEDED)
+        case _, Stop.CANCELLED:
+            return Verdict(Outcome.CANCELLED)
+        case _, Stop.DRAIN:
+            return Verdict(Outcome.HANDED_BACK)
+        case _, Stop.DEADLINE:
+            return Verdict(Outcome.FAILED, deadline_exceeded(deadline_seconds))
+        case protocol.Failed(failure=failure), _:
+            return Verdict(Outcome.FAILED, failure)
+        case _:
+            return Verdict(Outcome.FAILED, _nobody_cancelled())
+
+
+def deadline_exceeded(seconds: float) -> Failure:
+    return Failure(
+        fault=Fault.FUNCTION,
+        reason=Reason.DEADLINE_EXCEEDED,
+        message=f"The attempt ran longer than its deadline of {seconds:g} s.",
+        remedy='Give the job a longer "deadline", or ask for a lower quality.',
+    )
+
+
+def transfer_failed(error: AuteurError, what: str) -> Failure:
+    """An input could not be fetched or an output not be stored."""
+    match error:
+        case Unavailable():
+            fault, reason = Fault.PLATFORM, Reason.PLATFORM_FAILED
+        case InvalidRequest():  # larger than the job may store
+            fault, reason = Fault.FUNCTION, Reason.FUNCTION_FAILED
+        case _:
+            fault, reason = Fault.PLATFORM, Reason.RESULT_MISSING
+    return Failure(fault=fault, reason=reason, message=f"{what}: {error.message}"[:2048])
+
+
+def first_tier(runner: FunctionRunner) -> Tier:
+    """What a worker makes ready before it knows its first job: `standard`, or the first that is declared."""
+    return planned_tier(runner.tier(Quality.STANDARD) or runner.spec.tiers[0])
+
+
+def refused_runner(described: FunctionRunner, expected: str) -> str:
+    """A sentence when the target is not the runner this agent was started for; else empty."""
+    if described.metadata.name == expected:
+        return ""
+    return f'the target is runner "{described.metadata.name}", not "{expected}": start the agent with its own name'
+
+
+@dataclass
+class Diary:
+    """What one attempt has said so far: what its report needs."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def hear(self, message: protocol.Metric | protocol.Warned) -> None:
+        match message:
+            case protocol.Metric(name=name, value=value):
+                self.metrics[name] = value
+            case protocol.Warned(text=text):
+                if text not in self.warnings and len(self.warnings) < MAX_WARNINGS:
+                    self.warnings.append(text[:512])
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The times that every report has."""
+
+    load_seconds: float = 0.0
+    run_seconds: float = 0.0
+    upload_seconds: float = 0.0
+
+    def over(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        own = {
+            "load_seconds": round(self.load_seconds, 6),
+            "run_seconds": round(self.run_seconds, 6),
+            "upload_seconds": round(self.upload_seconds, 6),
+        }
+        return {**metrics, **own}
+
+
+def report_of(
+    order: Order,
+    grant: Grant,
+    worker: str,
+    verdict: Verdict,
+    *,
+    outputs: Sequence[Output],
+    diary: Diary,
+    figures: Figures,
+    started_at: datetime,
+    finished_at: datetime,
+) -> Report:
+    return Report(
+        namespace=order.namespace,
+        name=order.name,
+        uid=order.uid,
+        attempt=order.attempt,
+        worker=worker,
+        token=grant.token,
+        outcome=verdict.outcome,
+        outputs=tuple(outputs) if verdict.outcome is Outcome.SUCCEEDED else (),
+        failure=verdict.failure,
+        warnings=tuple(diary.warnings),
+        metrics=figures.over(diary.metrics),
+        started_at=started_at,
+        finished_at=finished_at,
+    )
+
+
+def result_json(report: Report) -> str:
+    """The report as it lies beside the outputs. The token stays between worker and engine."""
+    return report.model_dump_json(indent=2, exclude={"token"}, exclude_none=True)
+
+
+def fact_of(order: Order, node_id: str, worker: str, data: WorkerFact, number: int, now: datetime) -> Envelope:
+    """One fact of an attempt. `number` counts them: an attempt is executed once, so it says each fact once."""
+    return Envelope(
+        id=names.event_id(order.uid, order.attempt, data.fact, str(number)),
+        source=worker,
+        type=f"job.{data.fact}",
+        subject=f"{order.namespace}/{order.name}",
+        time=now,
+        namespace=order.namespace,
+        project=order.project,
+        name=order.name,
+        uid=order.uid,
+        node_id=node_id,
+        data=data,
+    )
+
+
+def _nobody_cancelled() -> Failure:
+    return Failure(
+        fault=Fault.FUNCTION,
+        reason=Reason.FUNCTION_FAILED,
+        message="The function raised JobCancelled, but nobody cancelled the job.",
+        remedy="JobCancelled is raised by the context; a function that gives up raises an error of its own.",
+    )
+
+
+def broken(message: str) -> Failure:
+    """A runner that cannot serve at all."""
+    return Failure(fault=Fault.PLATFORM, reason=Reason.RUNNER_NOT_READY, message=message)
