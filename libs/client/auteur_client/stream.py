@@ -70,7 +70,7 @@ class EventStream(Generic[Item]):
             failures = 1 if self._seen > seen_before else failures + 1
             wait = self._source.patience.wait(failures)
             if wait is None and not self._closed.is_set():
-                raise Unreachable(f"{self._http.base_url}{self._source.url.lstrip('/')} is lost: {problem}")
+                raise Unreachable(f"the stream {self._source.url} of {self._http.base_url} is lost: {problem}")
             self._sleep(wait or 0.0)
 
     def _connection(self) -> Iterator[ServerSent]:
