@@ -10,7 +10,7 @@ from typing import Annotated
 from auteur_runner import Context, Field, Function, InvalidRequest, Media, MediaType, OutOfMemory, PlatformError
 
 LEDGER = "AUTEUR_ECHO_LEDGER"
-"""Names a file that gets one line `uid attempt` for each execution: how a harness counts them."""
+"""Names a file that gets one line `uid attempt nanoseconds` for each execution: how harnesses count and time them."""
 
 
 class Fail(enum.StrEnum):
@@ -43,8 +43,9 @@ class Echo(Function):
         blob: Media | None = None
 
     def run(self, params: Params, ctx: Context) -> Output:
-        ctx.metric("entered_at_ns", time.time_ns())
-        _note(ctx)
+        entered = time.time_ns()
+        ctx.metric("entered_at_ns", entered)
+        _note(ctx, entered)
         for _ in range(params.lines):
             print("x" * 99)
         _fail(params.fail)
@@ -59,11 +60,13 @@ class Echo(Function):
         return self.Output(echo=echo, blob=blob)
 
 
-def _note(ctx: Context) -> None:
+def _note(ctx: Context, entered: int) -> None:
     if ledger := os.environ.get(LEDGER):
         descriptor = os.open(Path(ledger), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(descriptor, f"{ctx.uid} {ctx.attempt}\n".encode())  # one write: whole lines, whoever else writes
+            os.write(
+                descriptor, f"{ctx.uid} {ctx.attempt} {entered}\n".encode()
+            )  # one write: whole lines, whoever else writes
         finally:
             os.close(descriptor)
 
