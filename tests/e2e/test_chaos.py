@@ -1,4 +1,4 @@
-"""Every part of the studio is killed (-9) again and again while jobs run. Nothing accepted is lost, nothing is done twice."""
+"""Every part of the studio is killed (-9) again and again: nothing accepted is lost, nothing is done twice."""
 
 import json
 import random
