@@ -1,0 +1,65 @@
+"""`python -m auteur_standalone`: the supervisor, as `auteur up` starts it."""
+
+import argparse
+import asyncio
+import os
+import sys
+from enum import IntEnum
+
+from auteur_contracts.errors import AuteurError
+from auteur_kit import logs
+from auteur_kit.logs import get_logger
+from auteur_kit.settings import LogSettings
+from auteur_standalone import layout, processes
+from auteur_standalone.parts import BinaryMissing
+from auteur_standalone.settings import Settings
+from auteur_standalone.supervisor import prepare, supervise
+
+
+class Ended(IntEnum):
+    """How the supervisor's process ends, for the `auteur up` that started it."""
+
+    STOPPED = 0
+    REFUSED = 2
+    """The last line of its log says why, as `refused: …`."""
+    ALREADY_RUNS = 3
+
+
+REFUSED = "refused: "
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m auteur_standalone", description=__doc__)
+    parser.add_argument("--port", type=int, help="of the gateway; kept")
+    arguments = parser.parse_args()
+    logs.configure(LogSettings(), service="supervisor")
+    here = layout.here()
+    try:
+        here.make()
+        lock = processes.hold(here.lock)
+    except processes.AlreadyHeld:
+        return Ended.ALREADY_RUNS
+    except OSError as error:
+        return _refuse(f"the data folder {here.root} cannot be used: {error}")
+    with lock:
+        try:
+            prepared = prepare(here, Settings(), os.environ, arguments.port)
+            asyncio.run(supervise(prepared))
+        except BinaryMissing as error:
+            return _refuse(str(error))
+        except AuteurError as error:
+            hint = error.details.get("hint", "")
+            return _refuse(f"{error.message}\t{hint}" if hint else error.message)
+        except OSError as error:
+            get_logger().exception("supervisor failed")
+            return _refuse(f"the data folder {here.root} cannot be used: {error}")
+    return Ended.STOPPED
+
+
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"{REFUSED}{' '.join(why.splitlines())}\n")
+    return Ended.REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

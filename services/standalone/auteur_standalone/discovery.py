@@ -1,0 +1,140 @@
+"""Runners that are found without being registered: those installed beside the platform, and in a checkout those of
+`images/runners/` whose environment was made.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from auteur_client.home import is_checkout
+from auteur_contracts.errors import InvalidRequest
+from auteur_contracts.resources import FunctionRunner
+from auteur_standalone import registration
+from auteur_standalone.layout import Layout
+from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
+from auteur_standalone.settings import Settings
+
+_SECONDS = 120.0
+"""A first import on a cold disk takes its time."""
+_CALL = ("-m", "auteur_runner")
+
+
+def environments(settings: Settings, layout: Layout) -> tuple[str, ...]:
+    """The pythons to ask: our own, and one for each folder of `images/runners/` that has an environment."""
+    folder = settings.standalone.environments or layout.environments
+    checkout = layout.root.parent
+    if not is_checkout(checkout):
+        names = []
+    else:
+        names = sorted(path.parent.name for path in (checkout / "images" / "runners").glob("*/pyproject.toml"))
+    pythons = (folder / name / "bin" / "python" for name in names)
+    return (sys.executable, *(str(python) for python in pythons if python.exists()))
+
+
+async def ask(python: str, *words: str, directory: Path | None = None) -> str:
+    """What `python -m auteur_runner …` prints. Raises InvalidRequest with its last words."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            python,
+            *_CALL,
+            *words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+        )
+    except OSError as error:
+        raise InvalidRequest(f"{python} cannot be started: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(_SECONDS):
+            told, complained = await process.communicate()
+    except BaseException as error:
+        process.kill()
+        await process.wait()
+        if isinstance(error, TimeoutError):
+            raise InvalidRequest(f"{python} did not answer in {_SECONDS:.0f} s") from error
+        raise
+    if process.returncode:
+        raise InvalidRequest(_complaint(python, complained.decode(errors="replace")))
+    return told.decode()
+
+
+def _complaint(python: str, text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    last = lines[-1].removeprefix("error: ") if lines else "no reason given"
+    if last.endswith("No module named auteur_runner"):
+        return f"{python} has no auteur in its environment; install it there: {python} -m pip install auteur"
+    return last
+
+
+async def installed(python: str) -> dict[str, str]:
+    """Name → target of the runners that packages of this environment offer."""
+    lines = (line.split(maxsplit=1) for line in (await ask(python, "installed")).splitlines())
+    return {line[0]: line[1] for line in lines if len(line) == 2}
+
+
+async def describe(launch: Launch) -> FunctionRunner:
+    """The runner as its own environment describes it."""
+    text = await ask(launch.python, "describe", launch.target, directory=launch.directory)
+    try:
+        return FunctionRunner.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"{launch.python} describes {launch.target} in a way that this version of Auteur does not understand: "
+            f"{error.errors(include_url=False)[0]['msg']}",
+            hint="install the same version of auteur in both environments",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Found:
+    entries: tuple[Registered, ...]
+    failed: tuple[Unreadable, ...]
+
+
+async def look(pythons: Sequence[str]) -> Found:
+    """Asks all environments at once. One that fails is told, and is in nobody's way."""
+    answers = await asyncio.gather(*(_look_into(python) for python in pythons))
+    entries = {entry.name: entry for found in reversed(answers) for entry in found.entries}
+    return Found(tuple(entries.values()), tuple(failed for found in answers for failed in found.failed))
+
+
+async def _look_into(python: str) -> Found:
+    try:
+        targets = await installed(python)
+    except InvalidRequest as error:
+        return Found((), (Unreadable(Path(python).parent.parent.name, error.message),))
+    answers = await asyncio.gather(*(_one(name, Launch(python, target)) for name, target in targets.items()))
+    return Found(
+        tuple(answer for answer in answers if isinstance(answer, Registered)),
+        tuple(answer for answer in answers if isinstance(answer, Unreadable)),
+    )
+
+
+async def _one(name: str, launch: Launch) -> Registered | Unreadable:
+    try:
+        return registration.registered(await describe(launch), launch, Origin.FOUND)
+    except InvalidRequest as error:
+        return Unreadable(name, error.message)
+
+
+def settle(layout: Layout, found: Found) -> None:
+    """Registers what was found and forgets what was found once and is no more. What a person added stays as it is."""
+    known = {entry.name: entry for entry in registration.read_all(layout)[0]}
+    now = {entry.name for entry in found.entries}
+    unsure = bool(found.failed)  # an environment that did not answer may still hold what is missing
+    for entry in found.entries:
+        if entry.name not in known or known[entry.name].origin is Origin.FOUND:
+            registration.write(layout, entry)
+    for entry in known.values():
+        if entry.origin is Origin.FOUND and entry.name not in now and (not unsure or _gone(entry)):
+            layout.runner(entry.name).unlink(missing_ok=True)
+
+
+def _gone(entry: Registered) -> bool:
+    return not Path(entry.launch.python).exists()

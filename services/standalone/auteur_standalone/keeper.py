@@ -1,0 +1,128 @@
+"""Keeps one part alive: starts it, waits until it answers, starts it again when it died, stops it when told."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+
+from auteur_kit.logs import get_logger
+from auteur_standalone import logfiles
+from auteur_standalone.layout import Layout
+from auteur_standalone.processes import die_with_parent, kill_group, remember
+from auteur_standalone.restarts import Life, is_failing, restart_delay
+from auteur_standalone.stack import GRACE, Part
+from auteur_standalone.state import PartReport, PartState
+
+log = get_logger()
+
+_LAST_WORDS = 8
+_MEMORY = 20
+_READY_PAUSE = 0.02
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class Keeper:
+    """Of one part. `report` says how it is; `changed` is called whenever that is something else."""
+
+    def __init__(self, part: Part, layout: Layout, probe: Probe | None, changed: Callable[[], None]) -> None:
+        self.part = part
+        self.ready = asyncio.Event()
+        self.report = PartReport(name=part.name, state=PartState.WAITING, address=part.address)
+        self._layout = layout
+        self._probe = probe
+        self._changed = changed
+        self._stopping = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._history: list[Life] = []
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep(), name=f"keep {self.part.name}")
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL at the end of its grace."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), GRACE[self.part.kind])
+            except TimeoutError:
+                log.warning("part killed: it did not stop in time", part=self.part.name)
+                kill_group(self._process.pid, signal.SIGKILL)
+        if self._task is not None:
+            await self._task
+
+    async def _keep(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            code = await self._live()
+            self.ready.clear()
+            if self._stopping.is_set():
+                break
+            self._history = [*self._history[-_MEMORY:], Life(started, time.monotonic())]
+            self._say_death(code)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), restart_delay(self._history))
+        self._say(state=PartState.STOPPED, pid=0)
+
+    async def _live(self) -> str:
+        """From start to death; returns how it ended."""
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            return f"cannot be started: {error}"
+        self._process = process
+        path = self._layout.process(self.part.name)
+        remember(path, process.pid)
+        self._say(state=PartState.STARTING, pid=process.pid, since=time.time())
+        becoming_ready = asyncio.create_task(self._become_ready())
+        code = await process.wait()
+        becoming_ready.cancel()
+        # Whatever it started in its group goes with it: a next life must not meet it on its port.
+        kill_group(process.pid, signal.SIGKILL)
+        path.unlink(missing_ok=True)
+        return _how_it_ended(code)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        with self._layout.log(self.part.name).open("ab") as output:
+            return await asyncio.create_subprocess_exec(
+                *self.part.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(self.part.env),
+                cwd=self.part.cwd,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+
+    async def _become_ready(self) -> None:
+        while self._probe is not None and not await self._probe():  # noqa: ASYNC110  # another process has no event
+            await asyncio.sleep(_READY_PAUSE)
+        self.ready.set()
+        self._say(state=PartState.RUNNING, message="")
+
+    def _say_death(self, how: str) -> None:
+        failing = is_failing(self._history)
+        words = "\n".join(logfiles.tail(self._layout.log(self.part.name), _LAST_WORDS)) if failing else ""
+        log.warning("part died", part=self.part.name, how=how, failing=failing)
+        self._say(
+            state=PartState.FAILING if failing else PartState.RESTARTING,
+            pid=0,
+            restarts=self.report.restarts + 1,
+            message=f"{how}\n{words}".strip(),
+        )
+
+    def _say(self, **what: object) -> None:
+        self.report = self.report.model_copy(update=what)
+        self._changed()
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return f"was killed by {signal.Signals(-code).name}"

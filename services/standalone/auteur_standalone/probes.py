@@ -1,0 +1,46 @@
+"""Whether a server answers. Each is one quick try."""
+
+import asyncio
+import contextlib
+import http.client
+from urllib.parse import urlsplit
+
+_SECONDS = 2.0
+
+
+async def says_nats(port: int, host: str = "127.0.0.1") -> bool:
+    """A NATS server greets whoever connects."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                return await reader.readexactly(5) == b"INFO "
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False
+
+
+async def says_ok(url: str) -> bool:
+    return await asyncio.to_thread(get_ok, url)
+
+
+def get_ok(url: str) -> bool:
+    status, _ = get(url)
+    return status == 200
+
+
+def get(url: str, *, seconds: float = _SECONDS) -> tuple[int, bytes]:
+    """Status and body; status 0 when nobody answers. Past proxies that the environment may name: this is loopback."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()

@@ -1,0 +1,132 @@
+"""The programs of the stack as data: how each is started, how it answers, how long it may take to stop. Pure."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from auteur_standalone import parts
+from auteur_standalone.config import Config
+from auteur_standalone.environment import PartKind, environment_of, nats_server, store_server
+from auteur_standalone.layout import Layout
+from auteur_standalone.registration import Registered
+from auteur_standalone.settings import Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    kind: PartKind
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    address: str = ""
+    """What it serves, for people; how it is asked whether it is ready, where it can be asked."""
+
+
+GRACE: dict[PartKind, float] = {
+    PartKind.AGENT: 3.5,
+    PartKind.GATEWAY: 3.0,
+    PartKind.ENGINE: 1.5,
+    PartKind.STORE: 1.5,
+    PartKind.NATS: 1.5,
+}
+"""Seconds to stop in; then it is killed, and the next start recovers as after any crash."""
+
+STOP_ORDER: tuple[frozenset[PartKind], ...] = (
+    frozenset({PartKind.AGENT}),
+    frozenset({PartKind.GATEWAY}),
+    frozenset({PartKind.ENGINE}),
+    frozenset({PartKind.STORE, PartKind.NATS}),
+)
+"""Agents first: what they hand back, somebody must still hear. In the sum under 10 s."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that the parts are built from."""
+
+    config: Config
+    layout: Layout
+    settings: Settings
+    environ: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://{parts.LOOPBACK}:{self.config.ports.gateway}"
+
+    def environment(self, kind: PartKind) -> dict[str, str]:
+        return environment_of(kind, self.config, self.layout, self.settings, self.environ)
+
+
+def servers(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
+    """NATS and S3, as far as they are ours (None: somebody else's)."""
+    layout, config = machine.layout, machine.config
+    found: list[Part] = []
+    if nats_binary:
+        address = f"nats://{parts.LOOPBACK}:{config.ports.nats}"
+        argv = parts.nats_argv(nats_binary, layout.nats_config())
+        found.append(Part("nats", PartKind.NATS, argv, machine.environment(PartKind.NATS), layout.root, address))
+    if store_binary:
+        address = f"http://{parts.LOOPBACK}:{config.ports.store.s3}"
+        argv = parts.store_argv(store_binary, store_server(config, layout))
+        found.append(Part("store", PartKind.STORE, argv, machine.environment(PartKind.STORE), layout.root, address))
+    return tuple(found)
+
+
+def nats_configuration(machine: Machine) -> str:
+    return parts.nats_config(nats_server(machine.config, machine.layout))
+
+
+def programs(machine: Machine) -> tuple[Part, ...]:
+    """Our own, apart from the agents."""
+    root = machine.layout.root
+    gateway, engine = (
+        (sys.executable, "-m", "auteur_gateway"),
+        (sys.executable, "-m", "auteur_standalone.engine"),
+    )
+    return (
+        Part("gateway", PartKind.GATEWAY, gateway, machine.environment(PartKind.GATEWAY), root, machine.url),
+        Part("engine", PartKind.ENGINE, engine, machine.environment(PartKind.ENGINE), root),
+    )
+
+
+def agent_names(runner: str, workers: int) -> tuple[str, ...]:
+    """One worker goes by its runner's name."""
+    return (runner,) if workers == 1 else tuple(f"{runner}-{number}" for number in range(1, workers + 1))
+
+
+def agents(machine: Machine, runners: Sequence[Registered]) -> dict[str, Part]:
+    """Every worker of every runner, by the part's name."""
+    return {
+        part.name: part
+        for entry in runners
+        for name in agent_names(entry.name, entry.runner.spec.workers)
+        for part in (_agent(machine, entry, f"runner-{name}"),)
+    }
+
+
+def _agent(machine: Machine, entry: Registered, name: str) -> Part:
+    launch = entry.launch
+    argv = (
+        *(sys.executable, "-m", "auteur_runner", "agent"),
+        *("--runner", entry.name),
+        *("--python", launch.python),
+        *("--target", launch.target),
+        *("--scratch", str(machine.layout.scratch / name)),
+        *(("--directory", str(launch.directory)) if launch.directory else ()),
+    )
+    return Part(name, PartKind.AGENT, argv, machine.environment(PartKind.AGENT), machine.layout.root)
+
+
+@dataclass(frozen=True)
+class Change:
+    stop: frozenset[str]
+    start: tuple[Part, ...]
+
+
+def change(running: Mapping[str, Part], wanted: Mapping[str, Part]) -> Change:
+    """From the agents that run to those that should; one whose definition changed is stopped and started."""
+    stop = frozenset(name for name, part in running.items() if wanted.get(name) != part)
+    start = tuple(part for name, part in wanted.items() if running.get(name) != part)
+    return Change(stop, start)

@@ -1,0 +1,174 @@
+"""`auteur up` and `auteur down` as seen from outside the supervisor: start it, follow it until it is ready, stop it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from auteur_standalone import logfiles, processes, state
+from auteur_standalone.__main__ import REFUSED, Ended
+from auteur_standalone.layout import Layout
+from auteur_standalone.probes import get, get_ok
+from auteur_standalone.state import PartState, StackState
+
+SUPERVISOR = "supervisor"
+_PAUSE = 0.05
+_WORDS = 12
+
+
+class Tick(StrEnum):
+    DONE = "✓"
+    WAIT = "…"
+    BAD = "✗"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the stack does not come up."""
+
+    error: str
+    hint: str
+    log: tuple[str, ...] = ()
+    refused: bool = False
+
+
+class StartFailed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
+def runs(layout: Layout) -> bool:
+    return processes.is_held(layout.lock)
+
+
+def launch(layout: Layout, port: int | None, *, stay: bool) -> "subprocess.Popen[bytes]":
+    """The supervisor, in a session of its own; with `stay` it stops when this process ends."""
+    argv = [sys.executable, "-m", "auteur_standalone", *(("--port", str(port)) if port is not None else ())]
+    layout.make()
+    with layout.log(SUPERVISOR).open("ab") as output:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=layout.root,  # not the caller's folder, from which `-m` would import
+            env={**os.environ, "AUTEUR_HOME": str(layout.root)},
+            start_new_session=True,
+            preexec_fn=processes.die_with_parent(signal.SIGTERM) if stay else None,  # noqa: PLW1509  # system calls only
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """The stack while it starts."""
+
+    state: StackState
+    ready: bool
+
+
+def follow(
+    layout: Layout, supervisor: "subprocess.Popen[bytes] | None", seconds: float, show: Callable[[View], None]
+) -> View:
+    """Until the stack serves requests and knows its runners. Raises StartFailed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if supervisor is not None and (ended := supervisor.poll()) is not None:
+            if ended != Ended.ALREADY_RUNS:
+                raise StartFailed(_why_ended(layout, ended))
+            supervisor = None  # another `up` was faster: its stack is ours
+        if supervisor is None and not runs(layout):
+            raise StartFailed(_why_ended(layout, None))
+        if (now := state.read(layout.state)) is not None and (supervisor is None or now.pid == supervisor.pid):
+            view = View(now, _is_ready(now))
+            show(view)
+            if view.ready:
+                return view
+            if failure := failing(now):
+                raise StartFailed(failure)
+        if time.monotonic() > deadline:
+            raise StartFailed(_too_slow(layout, now, seconds))
+        time.sleep(_PAUSE)
+
+
+def _is_ready(now: StackState) -> bool:
+    gateway = now.part("gateway")
+    if gateway is None or gateway.state is not PartState.RUNNING or not now.discovered:
+        return False
+    return get_ok(f"{now.url}/readyz") and _knows(now.url, now.runners)
+
+
+def _knows(url: str, runners: tuple[str, ...]) -> bool:
+    """Whether requests can be for these runners; somebody who may not ask is not kept waiting."""
+    status, body = get(f"{url}/v1/functions")
+    if status != 200:
+        return status in (401, 403) or (not runners and status == 503)
+    return set(runners) <= {str(item["runner"]) for item in json.loads(body)["items"]}
+
+
+def ticks(view: View) -> list[tuple[str, Tick]]:
+    """What is shown of each part, runners under their own names. Pure."""
+    return [(part.name.removeprefix("runner-"), _tick(part.name, part.state, view.ready)) for part in view.state.parts]
+
+
+def _tick(name: str, how: PartState, ready: bool) -> Tick:  # noqa: FBT001
+    if how is PartState.FAILING:
+        return Tick.BAD
+    if name == "engine":  # it has no door of its own: requests say whether it works
+        return Tick.DONE if ready else Tick.WAIT
+    return Tick.DONE if how in (PartState.RUNNING, PartState.EXTERNAL) else Tick.WAIT
+
+
+def failing(now: StackState) -> Failure | None:
+    """A runner that fails is told and hinders nothing."""
+    for part in now.parts:
+        if part.state is PartState.FAILING and not part.name.startswith("runner-"):
+            how, *words = part.message.splitlines()
+            return Failure(f"{part.name} does not start: it {how}", f"auteur server-logs {part.name}", tuple(words))
+    return None
+
+
+def _why_ended(layout: Layout, code: int | None) -> Failure:
+    words = logfiles.tail(layout.log(SUPERVISOR), _WORDS)
+    if code == Ended.REFUSED and words and words[-1].startswith(REFUSED):
+        error, _, hint = words[-1].removeprefix(REFUSED).partition("\t")
+        return Failure(error, hint, refused=True)
+    return Failure("the supervisor ended while the stack was starting", "auteur server-logs supervisor", tuple(words))
+
+
+def _too_slow(layout: Layout, now: StackState | None, seconds: float) -> Failure:
+    late = "gateway"
+    if now is not None:
+        late = next((part.name for part in now.parts if part.state is not PartState.RUNNING), "engine")
+    answer = get(f"{now.url}/readyz")[1].decode(errors="replace")[:500] if now is not None else ""
+    words = (*logfiles.tail(layout.log(late), _WORDS), *((f"/readyz says: {answer}",) if answer else ()))
+    return Failure(f"the stack is not ready after {seconds:.0f} s: {late} is late", f"auteur server-logs {late}", words)
+
+
+def stop(layout: Layout, *, seconds: float = 15.0) -> bool:
+    """Returns when nothing runs any more; False when nothing ran. What does not stop in time is killed."""
+    if not runs(layout):
+        _clear(layout)
+        return False
+    pid = processes.recall(layout.process(SUPERVISOR))
+    deadline = time.monotonic() + seconds
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+    while runs(layout) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    _clear(layout)
+    return True
+
+
+def _clear(layout: Layout) -> None:
+    """What a supervisor that was killed could not do itself."""
+    if layout.run.is_dir():
+        for path in sorted(layout.run.glob("*.pid"), key=lambda path: path.stem != SUPERVISOR):
+            processes.end_leftover(path)
+        layout.state.unlink(missing_ok=True)
+    layout.address.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""What the supervisor says of itself, in a file that `up`, `status` and `server-logs` read."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class PartState(StrEnum):
+    WAITING = "waiting"
+    """For the parts it needs."""
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILING = "failing"
+    """Dies again and again; `message` has its last words."""
+    STOPPED = "stopped"
+    EXTERNAL = "external"
+    """Somebody else's server, named by its URL."""
+
+
+class PartReport(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    state: PartState
+    pid: int = 0
+    address: str = ""
+    restarts: int = 0
+    since: float = 0
+    """Unix time of its last start."""
+    message: str = ""
+
+
+class StackState(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    """Of the supervisor."""
+    url: str
+    started: float
+    notes: tuple[str, ...] = ()
+    """What a person should know: another port than usual, a runner that could not be read."""
+    parts: tuple[PartReport, ...] = ()
+    runners: tuple[str, ...] = ()
+    """Registered ones, whether this machine can serve them or not."""
+    discovered: bool = False
+    """All places were looked into: `runners` is complete."""
+
+    def part(self, name: str) -> PartReport | None:
+        return next((part for part in self.parts if part.name == name), None)
+
+
+def write(path: Path, state: StackState) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_text(state.model_dump_json(indent=2))
+    draft.replace(path)
+
+
+def read(path: Path) -> StackState | None:
+    try:
+        return StackState.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

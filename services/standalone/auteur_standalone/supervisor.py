@@ -1,0 +1,271 @@
+"""The one process that keeps the stack: clears what a crash left, chooses ports, starts the parts in their order, keeps
+them alive, follows the folder of runners, and stops everything in order.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from auteur_contracts.errors import Conflict
+from auteur_kit.logs import get_logger
+from auteur_standalone import config as configs
+from auteur_standalone import discovery, logfiles, parts, ports, processes, registration, stack, state
+from auteur_standalone.config import Config
+from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
+from auteur_standalone.environment import PartKind
+from auteur_standalone.keeper import Keeper, Probe
+from auteur_standalone.layout import Layout
+from auteur_standalone.probes import says_nats, says_ok
+from auteur_standalone.registration import Registered
+from auteur_standalone.settings import Settings
+from auteur_standalone.stack import Machine, Part
+from auteur_standalone.state import PartReport, PartState, StackState
+
+log = get_logger()
+
+_WATCH_SECONDS = 0.5
+_ROTATE_SECONDS = 5.0
+_PORT_PATIENCE = 3.0
+_SUPERVISOR = "supervisor"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    machine: Machine
+    notes: tuple[str, ...]
+
+
+def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], asked_port: int | None) -> Prepared:
+    """Under the lock, before anything starts: folders, leftovers, secrets, ports, NATS's configuration."""
+    layout.make()
+    _clear_leftovers(layout)
+    config = configs.load(layout.config) or configs.generate(configs.draw_secret, ports.free_ports)
+    config = configs.moved(config, lambda port: not _free_soon(port), ports.free_ports)
+    if asked_port is not None:
+        config = _with_gateway_port(config, asked_port)
+    configs.save(layout.config, config)
+    wanted = asked_port or settings.gateway.port or config.ports.gateway
+    port, notes = _choose_gateway_port(wanted, insist=asked_port is not None)
+    machine = Machine(_with_gateway_port(config, port), layout, settings, environ)
+    _write_private(layout.nats_config(), stack.nats_configuration(machine))
+    return Prepared(machine, notes)
+
+
+def _with_gateway_port(config: Config, port: int) -> Config:
+    return config.model_copy(update={"ports": config.ports.model_copy(update={"gateway": port})})
+
+
+def _clear_leftovers(layout: Layout) -> None:
+    """After a kill -9 of a supervisor whose children could not die with it."""
+    for path in layout.run.glob("*.pid"):
+        pid = processes.end_leftover(path) if path.stem != _SUPERVISOR else None
+        if pid is not None:
+            log.warning("left over from a crash, ended", part=path.stem, pid=pid)
+    shutil.rmtree(layout.scratch, ignore_errors=True)
+    layout.scratch.mkdir()
+
+
+def _free_soon(port: int) -> bool:
+    """What just died may hold its port for another moment."""
+    deadline = time.monotonic() + _PORT_PATIENCE
+    while not ports.is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _choose_gateway_port(wanted: int, *, insist: bool) -> tuple[int, tuple[str, ...]]:
+    if _free_soon(wanted):
+        return wanted, ()
+    if insist:
+        raise Conflict(f"port {wanted} is taken by another program", hint="name another one: auteur up --port PORT")
+    port = next(port for port in range(wanted + 1, 65536) if ports.is_free(port))
+    return port, (f"port {wanted} is taken by another program: this stack listens on {port}",)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+class Supervisor:
+    def __init__(self, prepared: Prepared) -> None:
+        self._machine = prepared.machine
+        self._layout = prepared.machine.layout
+        self._notes = prepared.notes
+        self._troubles: tuple[str, ...] = ()
+        self._started = time.time()
+        self._stopping = asyncio.Event()
+        self._keepers: dict[str, Keeper] = {}
+        self._external: list[PartReport] = []
+        self._agents: dict[str, Part] = {}
+        self._cards: tuple[float, ...] = ()
+        self._runners: tuple[str, ...] = ()
+        self._discovered = False
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        processes.remember(self._layout.process(_SUPERVISOR), os.getpid())
+        self._layout.address.write_text(f"{self._machine.url}\n")
+        self._write_state()
+        tasks = [asyncio.create_task(work) for work in (self._start(), self._rotate(), self._discover())]
+        try:
+            await self._until_stopped(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._stop_all()
+            for path in (self._layout.address, self._layout.process(_SUPERVISOR), self._layout.state):
+                path.unlink(missing_ok=True)
+
+    async def _until_stopped(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """A task of ours that fails is a defect: stop in order, and say which."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        watched: set[asyncio.Task[None] | asyncio.Task[bool]] = {stopping, *tasks}
+        while not stopping.done():
+            done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                await task
+        log.info("stopping")
+
+    # ── starting ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _start(self) -> None:
+        settings = self._machine.settings
+        nats = None if settings.nats.url else parts.find_binary("nats-server")
+        store = None if settings.store.url else parts.find_binary("weed")
+        self._external = [
+            PartReport(name=name, state=PartState.EXTERNAL, address=url)
+            for name, url in (("nats", settings.nats.url), ("store", settings.store.url))
+            if url
+        ]
+        servers = [self._add(part) for part in stack.servers(self._machine, nats, store)]
+        programs = [self._add(part) for part in stack.programs(self._machine)]
+        for keeper in servers:
+            keeper.start()
+        self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
+        for keeper in servers:
+            await keeper.ready.wait()
+        for keeper in programs:
+            keeper.start()
+        await self._follow_runners()
+
+    def _add(self, part: Part) -> Keeper:
+        keeper = Keeper(part, self._layout, _probe_of(part, self._machine.config), self._write_state)
+        self._keepers[part.name] = keeper
+        return keeper
+
+    # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _follow_runners(self) -> None:
+        seen: dict[Path, int] | None = None
+        while True:
+            now = _changes(self._layout.runners)
+            if now != seen:
+                seen = now
+                await self._settle_agents()
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _settle_agents(self) -> None:
+        entries, unreadable = await asyncio.to_thread(registration.read_all, self._layout)
+        for one in unreadable:
+            log.warning("runner unreadable", runner=one.name, why=one.why)
+        self._runners = tuple(entry.name for entry in entries)
+        wanted = stack.agents(self._machine, [entry for entry in entries if self._can_serve(entry)])
+        change = stack.change(self._agents, wanted)
+        self._agents = wanted
+        stopped = [self._keepers.pop(name) for name in change.stop if name in self._keepers]
+        await asyncio.gather(*(keeper.stop() for keeper in stopped))
+        for part in change.start:
+            self._add(part).start()
+        self._write_state()
+
+    def _can_serve(self, entry: Registered) -> bool:
+        """A runner whose every tier needs a larger card stays in the catalogue with its reason, without a process."""
+        return any(fits(tier.vram_gigabytes, self._cards) for tier in entry.runner.spec.tiers)
+
+    async def _discover(self) -> None:
+        if self._machine.settings.standalone.discover:
+            found = await discovery.look(discovery.environments(self._machine.settings, self._layout))
+            discovery.settle(self._layout, found)
+            self._troubles = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in found.failed)
+            for failed in found.failed:
+                log.warning("runner not available", runner=failed.name, why=failed.why)
+        self._discovered = True
+        self._runners = tuple(entry.name for entry in registration.read_all(self._layout)[0])
+        self._write_state()
+
+    # ── housekeeping ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _rotate(self) -> None:
+        limit = self._machine.settings.standalone.log_bytes
+        while True:
+            for path in self._layout.logs.glob("*.log"):
+                with contextlib.suppress(OSError):  # a full disk: the next round tries again
+                    await asyncio.to_thread(logfiles.rotate, path, limit)
+            await asyncio.sleep(_ROTATE_SECONDS)
+
+    def _write_state(self) -> None:
+        reports = (*self._external, *(keeper.report for keeper in self._keepers.values()))
+        with contextlib.suppress(OSError):  # a full disk must not end what still runs
+            state.write(
+                self._layout.state,
+                StackState(
+                    pid=os.getpid(),
+                    url=self._machine.url,
+                    started=self._started,
+                    notes=(*self._notes, *self._troubles),
+                    parts=reports,
+                    runners=self._runners,
+                    discovered=self._discovered,
+                ),
+            )
+
+    # ── stopping ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _stop_all(self) -> None:
+        for kinds in stack.STOP_ORDER:
+            group = [keeper for keeper in self._keepers.values() if keeper.part.kind in kinds]
+            await asyncio.gather(*(keeper.stop() for keeper in group))
+
+
+def _probe_of(part: Part, config: Config) -> Probe | None:
+    match part.kind:
+        case PartKind.NATS:
+            return partial(says_nats, config.ports.nats)
+        case PartKind.STORE:
+            return partial(says_ok, f"{part.address}/healthz")
+        case PartKind.GATEWAY:
+            return partial(says_ok, f"{part.address}/livez")
+        case PartKind.ENGINE | PartKind.AGENT:
+            return None
+
+
+def _changes(folder: Path) -> dict[Path, int]:
+    found: dict[Path, int] = {}
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+async def supervise(prepared: Prepared) -> None:
+    """Until SIGTERM or SIGINT."""
+    supervisor = Supervisor(prepared)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, supervisor.stop)
+    await supervisor.run()
