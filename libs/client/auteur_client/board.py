@@ -64,13 +64,16 @@ class Board:
 def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:
     if job.status.finished or message.status is not ApiStatus.RUNNING:
         return job
-    told = job.progress.model_copy(
+    told = job.progress
+    # A preview's message knows no steps: those of the same moment stay.
+    counted = message.steps is not None or message.message not in (None, told.message)
+    told = told.model_copy(
         update={
             "progress": max(message.progress, 0.0),
-            "step": message.step,
-            "steps": message.steps,
-            "message": message.message,
-            "preview_url": message.preview_url,
+            "step": message.step if counted else told.step,
+            "steps": message.steps if counted else told.steps,
+            "message": message.message or told.message,
+            "preview_url": message.preview_url or told.preview_url,
         }
     )
     return job.model_copy(

@@ -145,8 +145,9 @@ class Client:
     def cancel(self, name: str) -> GenerationStatusReply:
         return self._post(f"{_job(name)}/cancel", GenerationStatusReply)
 
-    def retry(self, name: str, *, key: str | None = None) -> CreatedGeneration:
-        return self._post(f"{_job(name)}/retry", CreatedGeneration, key=key or uuid.uuid4().hex)
+    def retry(self, name: str) -> CreatedGeneration:
+        """A new job like this one. Not repeated after a lost answer: twice would be two jobs."""
+        return self._post(f"{_job(name)}/retry", CreatedGeneration, repeatable=False)
 
     def delete(self, name: str) -> None:
         self._send("DELETE", _job(name))
@@ -264,9 +265,17 @@ class Client:
     def _get(self, url: str, model: type[Model], *, query: Mapping[str, str] | None = None) -> Model:
         return _parsed(self._send("GET", url, query=query), model)
 
-    def _post(self, url: str, model: type[Model], *, body: JsonObject | None = None, key: str | None = None) -> Model:
+    def _post(
+        self,
+        url: str,
+        model: type[Model],
+        *,
+        body: JsonObject | None = None,
+        key: str | None = None,
+        repeatable: bool = True,
+    ) -> Model:
         headers = {"Idempotency-Key": key} if key else {}
-        return _parsed(self._send("POST", url, body=body, headers=headers), model)
+        return _parsed(self._send("POST", url, body=body, headers=headers, repeatable=repeatable), model)
 
     def _send(
         self,
@@ -276,17 +285,20 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: JsonObject | None = None,
         headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
     ) -> httpx.Response:
-        """Asks until there is an answer worth having. Every request of ours may be repeated: submissions carry a
-        key, an upload's form that nobody uses expires, and the rest say what should be, not what to do."""
+        """Asks until there is an answer worth having. Nearly every request of ours may be repeated: submissions carry
+        a key, an upload's form that nobody uses expires, and the rest say what should be, not what to do. One that may
+        not is tried again only where the server cannot have seen it, or says that it did not take it."""
         failures = 0
         while True:
             failures += 1
             jitter = random.random()  # noqa: S311  spreads clients, guards nothing
             try:
                 answer = self._attempt(method, url, query or {}, body, headers or {})
-            except Unreachable:
-                wait = self._patience.wait(failures, jitter=jitter)
+            except Unreachable as error:
+                unseen = isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+                wait = self._patience.wait(failures, jitter=jitter) if repeatable or unseen else None
                 if wait is None:
                     raise
             else:

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from urllib.parse import urljoin
 
 from auteur_contracts.quantities import format_duration
-from auteur_contracts.resources import Failure, GenerationJob, GenerationJobStatus
+from auteur_contracts.resources import Failure, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus, Phase
 from auteur_contracts.web.http import FunctionReply, GenerationReply, OutputReply, ProgressReply
 
 BAR_WIDTH = 10
 COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
+SPARE_COLUMNS = ("AGE", "RUNNER", "QUALITY", "FUNCTION", "COST", "POSITION")
+"""What a narrow terminal does without, in this order."""
 WIDE_COLUMNS = (*COLUMNS, "PROJECT", "ATTEMPT", "SEED", "PIPELINE", "NODE", "MESSAGE")
 
 PHASE_STYLES: Mapping[str, str] = {
@@ -40,13 +43,17 @@ def progress_cell(job: GenerationReply, *, bars: bool = False) -> str:
     if job.status is ApiStatus.FAILED and not told.progress:
         return ""
     fraction = 1.0 if job.status is ApiStatus.DONE else told.progress
-    figure = _figure(told, fraction)
-    return f"{bar(fraction)} {figure}" if bars else figure
+    if bars:
+        doing = "" if fraction == 1 else told.message or told.phase
+        return f"{bar(fraction)} {_steps(told, fraction) or doing or _percent(fraction)}"
+    return _steps(told, fraction) or _percent(fraction)
 
 
-def _figure(told: ProgressReply, fraction: float) -> str:
-    if told.step is not None and told.steps is not None and fraction < 1:
-        return f"{told.step}/{told.steps}"
+def _steps(told: ProgressReply, fraction: float) -> str:
+    return f"{told.step}/{told.steps}" if told.step is not None and told.steps is not None and fraction < 1 else ""
+
+
+def _percent(fraction: float) -> str:
     return f"{int(fraction * 100)}%"
 
 
@@ -107,6 +114,22 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in (self.columns, *self.rows)
         ]
+
+    def fitted(self, width: int, spare: Sequence[str] = SPARE_COLUMNS) -> "Table":
+        """With as few columns less as it takes to fit into `width`."""
+        table = self
+        for name in spare:
+            if max(len(line) for line in table.lines()) <= width:
+                break
+            table = table.without(name)
+        return table
+
+    def without(self, column: str) -> "Table":
+        kept = [number for number, name in enumerate(self.columns) if name != column]
+        return Table(
+            columns=tuple(self.columns[number] for number in kept),
+            rows=tuple(tuple(row[number] for number in kept) for row in self.rows),
+        )
 
 
 def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, bars: bool = False) -> Table:
@@ -177,6 +200,11 @@ def function_table(functions: Sequence[FunctionReply]) -> Table:
 # Sentences
 
 
+def absolute(out: OutputReply, base_url: str) -> OutputReply:
+    """With an address that can be pasted into a browser."""
+    return out.model_copy(update={"url": urljoin(f"{base_url}/", out.url)})
+
+
 def ending_line(job: GenerationReply) -> str:
     """How a finished job ended, in one line."""
     match job.status:
@@ -223,8 +251,8 @@ def saved_name(job: GenerationReply, out: OutputReply) -> str:
 # One screen of everything
 
 
-def describe(job: GenerationReply, now: datetime) -> list[str]:
-    status = _resource_status(job)
+def describe_lines(job: GenerationReply, status: GenerationJobStatus | None, now: datetime) -> list[str]:
+    """`status` is the resource's own, with its conditions; None where only the archive is left."""
     return [
         *_section("", _asked(job, now)),
         *_section("Resolved to", _resolved(job, status)),
@@ -337,10 +365,6 @@ def _failure(failure: Failure | None) -> Facts:
         ("What to do", failure.remedy),
         ("Last lines", "\n".join(failure.log_tail)),
     ]
-
-
-def _resource_status(job: GenerationReply) -> GenerationJobStatus | None:
-    return GenerationJob.model_validate(job.resource).status if job.resource else None
 
 
 def _clock(moment: datetime) -> str:

@@ -18,6 +18,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
+def screen() -> Console:
+    """For what is drawn over and over: lines are cut at the edge, since a broken one would spoil the next drawing."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 def printable(text: str) -> str:
     """Without what would move a terminal's cursor: texts come from prompts, runners and file names."""
     return _CONTROL.sub("", text)

@@ -99,6 +99,19 @@ def test_a_refusal_is_not_repeated(server: ScriptedServer, client: Client, waits
     assert (len(server.seen), waits) == (1, [])
 
 
+def test_what_would_happen_twice_is_not_repeated_after_a_lost_answer(server: ScriptedServer, client: Client) -> None:
+    server.script["POST", "/v1/generations/ring/retry"] = [
+        refused(503, "unavailable", "Away."),
+        DROP,
+        told(CREATED, 202),
+    ]
+
+    with pytest.raises(Unreachable):
+        client.retry("ring")
+
+    assert len(server.seen) == 2, "a refusal is safe to repeat, a lost answer is not"
+
+
 def test_nothing_at_the_address_is_said_so() -> None:
     with ScriptedServer() as gone:
         url = gone.url

@@ -113,6 +113,25 @@ def test_get_of_one_job_as_json_is_that_job(auteur: Terminal, server: ScriptedSe
     assert auteur("get", "gj/ring", "-o", "name").out == "generationjob/ring\n"
 
 
+def test_describe_shows_the_conditions_of_the_resource(auteur: Terminal, server: ScriptedServer) -> None:
+    shows(server, FAILED)
+    condition = {
+        "type": "Succeeded",
+        "status": "False",
+        "reason": "OutOfMemory",
+        "message": "The model needs 24 GB.",
+        "lastTransitionTime": "2026-11-21T12:00:00Z",
+    }
+    whole = {**RESOURCE, "status": {"conditions": [condition]}}
+    server.script["GET", "/v1/resources/GenerationJob/ring"] = [told(whole)]
+
+    ran = auteur("describe", "ring")
+
+    assert ran.code == Exit.OK
+    assert "Succeeded False OutOfMemory  The model needs 24 GB." in ran.out
+    assert 'What to do  Ask for quality "draft".' in ran.out
+
+
 def test_what_get_writes_as_yaml_can_be_applied_again(auteur: Terminal, server: ScriptedServer, tmp_path: Path) -> None:
     shows(server, DONE)
     applied = {"outcome": "unchanged", "kind": "GenerationJob", "name": "ring", "namespace": "default"}

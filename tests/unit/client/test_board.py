@@ -20,6 +20,16 @@ def test_progress_moves_the_bar_of_its_job_only() -> None:
     assert second == board.jobs[1]
 
 
+def test_a_preview_does_not_forget_the_steps_and_a_new_phase_does() -> None:
+    board = Board((job("a"),)).with_message(progressed("a", 0.5, step=10, steps=20, message="denoise"))
+
+    preview = board.with_message(progressed("a", 0.5, step=10, preview_url="/p?v=10"))
+    decode = preview.with_message(progressed("a", 0.9, message="decode"))
+
+    assert (preview.jobs[0].progress.step, preview.jobs[0].progress.steps) == (10, 20)
+    assert (decode.jobs[0].progress.steps, decode.jobs[0].progress.preview_url) == (None, "/p?v=10")
+
+
 def test_a_late_message_does_not_wake_a_finished_job() -> None:
     board = Board((job("a", Phase.SUCCEEDED),))
     assert board.with_message(progressed("a", 0.5)) == board

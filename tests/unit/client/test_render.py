@@ -8,17 +8,18 @@ import pytest
 from auteur_client.render import (
     bar,
     bytes_cell,
-    describe,
+    describe_lines,
     ending_line,
     job_table,
     moment_line,
     money_cell,
     output_table,
+    progress_cell,
     saved_line,
     saved_name,
     seconds_cell,
 )
-from auteur_contracts.resources import Failure
+from auteur_contracts.resources import Failure, GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_contracts.web.http import ProgressReply
 from tests.unit.client.examples import NOW, PNG, job
@@ -46,6 +47,22 @@ def test_the_table_is_aligned_and_shows_bars_where_someone_watches() -> None:
         "ring-9xd  text-to-image  high     diffusion-tiny  Queued                       1         0.4s           12s",
         "ring-b41  text-to-image  high     diffusion-tiny  Succeeded  ██████████ 100%                   $0.0042  12s",
     ]
+
+
+def test_before_a_function_counts_steps_the_bar_says_what_it_does() -> None:
+    loading = job(progress=ProgressReply(progress=0.1, phase="loading model"))
+    assert progress_cell(loading, bars=True) == "█░░░░░░░░░ loading model"
+    assert progress_cell(loading) == "10%"
+
+
+def test_a_narrow_terminal_gets_fewer_columns_not_broken_lines() -> None:
+    table = job_table([RUNNING, QUEUED], NOW, bars=True)
+    narrow = table.fitted(60)
+
+    assert table.fitted(200) == table
+    assert narrow.columns == ("NAME", "PHASE", "PROGRESS", "POSITION", "ETA", "COST")
+    assert max(len(line) for line in narrow.lines()) <= 60
+    assert table.fitted(1).columns == ("NAME", "PHASE", "PROGRESS", "ETA")
 
 
 def test_the_table_of_a_pipe_has_figures_only() -> None:
@@ -136,10 +153,9 @@ def test_describe_tells_a_failed_job_on_one_screen() -> None:
             "lastTransitionTime": "2026-11-21T11:59:48Z",
         },
     ]
-    resource = {"metadata": {"name": "ring-c"}, "status": {"conditions": conditions, "worker": "w-1"}}
+    status = GenerationJobStatus.model_validate({"conditions": conditions, "worker": "w-1"})
     told = FAILED.model_copy(
         update={
-            "resource": resource,
             "attempt": 1,
             "seed": 7,
             "pipeline": "tiny",
@@ -149,7 +165,7 @@ def test_describe_tells_a_failed_job_on_one_screen() -> None:
         }
     )
 
-    lines = describe(told, NOW)
+    lines = describe_lines(told, status, NOW)
 
     asked = NOW.astimezone()
     assert lines[0] == "Name      ring-c"

@@ -18,7 +18,7 @@ from auteur_client.errors import FinishTimeout
 from auteur_client.exits import Exit
 from auteur_client.render import ending_line, failure_text, job_table, moment_line
 from auteur_client.stream import EventStream
-from auteur_client.terminal import complain, console, note, say, table_text
+from auteur_client.terminal import complain, note, say, screen, table_text
 from auteur_contracts.errors import AuteurError, NotFound
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply
@@ -64,13 +64,14 @@ def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = F
 
 
 def show_until_finished(client: Client, board: Board, timeout: float | None) -> Board:
-    screen = console()
-    if not screen.is_terminal:
+    drawn = screen()
+    if not drawn.is_terminal:
         return wait(client, board, timeout, lines_shower())
-    with Live(console=screen, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="ellipsis") as live:
+    with Live(console=drawn, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="ellipsis") as live:
 
         def show(now: Board) -> None:
-            live.update(table_text(job_table(now.jobs, datetime.now(UTC), bars=True)))
+            table = job_table(now.jobs, datetime.now(UTC), bars=True).without("AGE")
+            live.update(table_text(table.fitted(drawn.width)))
 
         show(board)
         return wait(client, board, timeout, show)

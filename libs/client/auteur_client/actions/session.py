@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 import httpx
 
@@ -10,16 +9,18 @@ from auteur_client.client import Client
 from auteur_client.exits import Exit
 from auteur_client.failures import complaint_of
 from auteur_client.home import server_url
+from auteur_client.retry import Patience
 from auteur_client.terminal import complain
 from auteur_contracts.errors import AuteurError, InvalidRequest
 
-Result = TypeVar("Result")
+PATIENCE = Patience(tries=3)
+"""A person waits: at most some ten seconds for a busy server, a third of one for a server that is not there."""
 
 
 def connect(server: str | None) -> Client:
     url = server_url(server)
     try:
-        return Client(url, os.environ.get("AUTEUR_TOKEN") or None)
+        return Client(url, os.environ.get("AUTEUR_TOKEN") or None, patience=PATIENCE)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise InvalidRequest(f'"{url}" is not a URL: {error}') from error
 

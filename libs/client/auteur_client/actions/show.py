@@ -14,9 +14,8 @@ from auteur_client.asking import describe_parameters
 from auteur_client.client import Client, JobFilter
 from auteur_client.exits import Exit
 from auteur_client.render import (
-    describe as description,
-)
-from auteur_client.render import (
+    absolute,
+    describe_lines,
     function_table,
     job_table,
     output_table,
@@ -25,6 +24,7 @@ from auteur_client.render import (
 )
 from auteur_client.terminal import note, say, say_json, say_raw, say_table
 from auteur_contracts.errors import AuteurError, InvalidRequest, NotFound
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply, OutputReply
 
@@ -63,9 +63,18 @@ def _yaml(job: GenerationReply) -> str:
 
 def describe(name: str, server: str | None) -> Exit:
     with connect(server) as client:
-        for line in description(client.get(job_name(name)), datetime.now(UTC)):
+        job = client.get(job_name(name))
+        job = job.model_copy(update={"outputs": tuple(absolute(out, client.base_url) for out in job.outputs)})
+        for line in describe_lines(job, _status(client, job.job_id), datetime.now(UTC)):
             say(line)
     return Exit.OK
+
+
+def _status(client: Client, name: str) -> GenerationJobStatus | None:
+    try:
+        return GenerationJob.model_validate(client.resource("GenerationJob", name)).status
+    except NotFound:
+        return None
 
 
 def outputs(name: str, folder: Path | None, output: str, server: str | None) -> Exit:
@@ -78,7 +87,7 @@ def outputs(name: str, folder: Path | None, output: str, server: str | None) -> 
         if output == "json":
             say_json({"items": [out.model_dump(mode="json") for out in job.outputs]})
         elif folder is None:
-            say_table(output_table(job.outputs))
+            say_table(output_table([absolute(out, client.base_url) for out in job.outputs]))
     return Exit.OK
 
 
@@ -116,6 +125,9 @@ def functions(name: str | None, output: str, server: str | None) -> Exit:
         raise NotFound(f'there is no function "{name}"', hint="see what there is: auteur functions")
     if output == "json":
         say_json({"items": [entry.model_dump(mode="json") for entry in found]})
+        return Exit.OK
+    if not found:
+        note("no runner has registered yet; auteur status says how the parts are")
         return Exit.OK
     say_table(function_table(found))
     if name is not None:

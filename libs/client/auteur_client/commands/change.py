@@ -26,7 +26,9 @@ def retry(name: Name, server: Server = None) -> None:
 
 
 def delete(names: Names, server: Server = None) -> None:
-    """Delete jobs and what they made."""
+    """Forget jobs.
+
+    Unfinished ones are cancelled first. The files they made stay in the store."""
     from auteur_client.actions import change
 
     raise typer.Exit(change.delete(names, server))
