@@ -24,9 +24,11 @@ class Release(Told):
 
 
 class Delete(Told):
-    """Forget the job. One that is not finished is cancelled first."""
+    """Forget the job and its files. One that is not finished is cancelled first."""
 
     uid: str = ""
+    project: str = ""
+    """Whose storage its files lie in: said, because the resource may have expired before."""
     by: str = Field("", max_length=128)
 
 

@@ -69,6 +69,7 @@ _PROGRESS_EVERY = 1.0
 _PROGRESS_WRITES = 50
 _ORDER_REPEAT = 15.0
 """Seconds after which an unclaimed order is put again: the queue may have lost it. Claims make that harmless."""
+_COMMAND_REPEAT = 5.0
 _EXPIRY_EVERY = 5.0
 _RUN_AGAIN_GAP = 2.0
 """A tick this late means that we slept, not that the workers did."""
@@ -311,14 +312,19 @@ class Engine:
     # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_commands(self, batch: list[Delivery]) -> None:
-        written = [self._on_command(delivery) for delivery in batch]
-        for delivery, future in zip(batch, written, strict=True):
-            if future is not None:
-                await future
-            await delivery.ack()
+        done = [self._on_command(delivery) for delivery in batch]
+        for delivery, work in zip(batch, done, strict=True):
+            try:
+                if work is not None:
+                    await work
+            except Unavailable as error:
+                log.warning("command waits", subject=delivery.subject, error=str(error))
+                await delivery.nak(_COMMAND_REPEAT)
+            else:
+                await delivery.ack()
 
-    def _on_command(self, delivery: Delivery) -> "asyncio.Future[GenerationJob] | None":
-        """The write to wait for before the command is acknowledged."""
+    def _on_command(self, delivery: Delivery) -> "asyncio.Future[Any] | None":
+        """What to wait for before the command is acknowledged."""
         try:
             subject = subjects.parse(delivery.subject)
             if not isinstance(subject, subjects.JobCommand):
@@ -328,9 +334,7 @@ class Engine:
             log.warning("command not understood", subject=delivery.subject, error=str(error)[:500])
             return None
 
-    def _obey(
-        self, subject: subjects.JobCommand, data: bytes, headers: dict[str, str]
-    ) -> "asyncio.Future[GenerationJob] | None":
+    def _obey(self, subject: subjects.JobCommand, data: bytes, headers: dict[str, str]) -> "asyncio.Future[Any] | None":
         key = (subject.namespace, subject.name)
         match subject.verb:
             case subjects.Verb.SUBMIT:
@@ -429,15 +433,22 @@ class Engine:
         archived = job.status.model_copy(update={"archived_time": self._clock()})
         return self._commit(job, archived)
 
-    def _delete(self, key: Key, said: Delete) -> "asyncio.Future[GenerationJob] | None":
+    def _delete(self, key: Key, said: Delete) -> "asyncio.Future[Any] | None":
         job = self._find(key)
-        if job is None or (said.uid and job.metadata.uid != said.uid):
-            return None
-        if not job.status.finished:
-            self._cancel(key, said.by)
-        future: asyncio.Future[GenerationJob] = asyncio.get_running_loop().create_future()
-        self._ledger.delete(job.metadata.uid, lambda: future.set_result(job))
-        return future
+        if job is not None and said.uid in ("", job.metadata.uid):
+            if not job.status.finished:
+                self._cancel(key, said.by)
+            return asyncio.ensure_future(self._erase(key[0], job.spec.project, job.metadata.uid))
+        if said.uid and said.project:
+            return asyncio.ensure_future(self._erase(key[0], said.project, said.uid))
+        return None
+
+    async def _erase(self, namespace: str, project: str, uid: str) -> None:
+        """The resource, then its files."""
+        erased: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ledger.delete(uid, lambda: erased.set_result(None))
+        await erased
+        await self._store.delete_prefix(names.job_prefix(namespace, project, uid))
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
