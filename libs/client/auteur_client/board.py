@@ -30,14 +30,8 @@ class Board:
         return tuple(dict.fromkeys(job.project for job in self.jobs if not job.status.finished))
 
     def with_job(self, told: GenerationReply) -> "Board":
-        """A poll's answer replaces what was known, except that a finished job stays finished."""
-        return replace(
-            self,
-            jobs=tuple(
-                told if job.job_id == told.job_id and not (job.status.finished and not told.status.finished) else job
-                for job in self.jobs
-            ),
-        )
+        """A poll's answer replaces what was known, where it is not older than that."""
+        return replace(self, jobs=tuple(_newer(job, told) if job.job_id == told.job_id else job for job in self.jobs))
 
     def with_message(self, message: ServerMessage) -> "Board":
         if not isinstance(message, ProgressMessage):
@@ -59,6 +53,16 @@ class Board:
             case _:
                 named = message.task_id
         return (named,) if named in self.unfinished else ()
+
+
+def _newer(job: GenerationReply, told: GenerationReply) -> GenerationReply:
+    """A finished job stays finished, and the bar of an attempt never falls: messages may be ahead of polls."""
+    if job.status.finished and not told.status.finished:
+        return job
+    same_run = job.status is told.status is ApiStatus.RUNNING and job.attempt == told.attempt
+    if same_run and told.progress.progress < job.progress.progress:
+        return told.model_copy(update={"progress": job.progress})
+    return told
 
 
 def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,9 @@ from auteur_contracts.web.http import GenerationReply, OutputReply, ProgressRepl
 from tests.integration.client.scripted import Answer, ScriptedServer, refused, streamed, told
 from tests.integration.client.test_client import CREATED
 from tests.support.waiting import wait_for
-from tests.unit.client.examples import PNG, function, job
+from tests.unit.client.examples import PNG, function, job, progressed
 
+PROGRAM = (sys.executable, "-c", "from auteur_client.cli import main; main()")
 RESOURCE = {
     "apiVersion": "auteur.studio/v1alpha1",
     "kind": "GenerationJob",
@@ -330,7 +333,7 @@ def test_logs_are_lines_and_nothing_that_moves_a_terminal(auteur: Terminal, serv
 def test_ctrl_c_ends_a_watch_without_a_traceback(server: ScriptedServer) -> None:
     shows(server, RUNNING)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from auteur_client.cli import main; main()", "watch", "ring", "--server", server.url],
+        [*PROGRAM, "watch", "ring", "--server", server.url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -343,6 +346,39 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(server: ScriptedServer) -> None
 
     assert process.returncode == Exit.INTERRUPTED
     assert "Traceback" not in errors
+
+
+def test_a_terminal_gets_live_bars_and_its_cursor_back(server: ScriptedServer) -> None:
+    moved = progressed("ring", 0.7, step=14, steps=20).model_dump_json()
+    server.script["GET", "/v1/events"] = [
+        streamed(f"event: progress\nid: e-1\ndata: {moved}", stays_until=threading.Event())
+    ]
+    shows(server, job("ring", progress=ProgressReply(phase="loading model")))
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "watch", "ring", "--server", server.url],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    with process, open(ours, "rb", buffering=0) as terminal:
+        drawn = ""
+        for chunk in _until_hung_up(terminal):
+            drawn += chunk.decode(errors="replace")
+            if "███████░░░ 14/20" in drawn:
+                shows(server, DONE)
+
+    assert process.returncode == Exit.OK
+    assert drawn.index("\x1b[?25l") < drawn.index("\x1b[?25h"), "the cursor is hidden, then shown again"
+    assert drawn.rstrip().endswith("✓ ring  image.png 128×128  seed 7")
+
+
+def _until_hung_up(terminal: FileIO) -> Iterator[bytes]:
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while chunk := terminal.read(65536):
+            yield chunk
 
 
 # Changing

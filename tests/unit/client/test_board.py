@@ -40,6 +40,13 @@ def test_an_older_answer_does_not_wake_a_finished_job() -> None:
     assert board.with_job(job("a", Phase.RUNNING)) == board
 
 
+def test_the_bar_of_an_attempt_never_falls() -> None:
+    board = Board((job("a", attempt=1),)).with_message(progressed("a", 0.5))
+
+    assert board.with_job(job("a", attempt=1)).jobs[0].progress.progress == 0.5
+    assert board.with_job(job("a", attempt=2)).jobs[0].progress.progress == 0.0
+
+
 def test_a_watch_ends_when_every_job_has_finished() -> None:
     board = Board((job("a", Phase.SUCCEEDED), job("b")))
 
