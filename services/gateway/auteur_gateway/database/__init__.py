@@ -1,0 +1,1 @@
+"""Intent, outbox and archive in SQL: the same tables in SQLite and PostgreSQL."""

@@ -1,0 +1,88 @@
+"""Opening the database: one connection that writes, some that read, and migrations under a lock."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from auteur_contracts.errors import InvalidRequest, Unavailable
+
+_MIGRATION_LOCK = 0x61757465  # "aute"
+
+
+@dataclass(frozen=True)
+class Engines:
+    """SQLite has one writer; PostgreSQL is the same engine twice."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+    file: Path | None
+    """The database's file; None for a server."""
+
+    async def dispose(self) -> None:
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+def open_engines(url: str) -> Engines:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidRequest("AUTEUR_GATEWAY__DATABASE_URL is not a database URL") from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            file = Path(parsed.database or "auteur-gateway.db").absolute()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            writer = create_async_engine(parsed, pool_size=1, max_overflow=0)
+            reader = create_async_engine(parsed, pool_size=4, max_overflow=0)
+            _prepare(writer, begin="BEGIN IMMEDIATE")
+            _prepare(reader, begin="BEGIN")
+            return Engines(writer, reader, file)
+        case "postgresql":
+            engine = create_async_engine(parsed, pool_size=5, max_overflow=5, pool_pre_ping=True)
+            return Engines(engine, engine, None)
+        case other:
+            raise InvalidRequest(
+                f"AUTEUR_GATEWAY__DATABASE_URL: {other} is not supported; use sqlite+aiosqlite:/// or postgresql+asyncpg://"
+            )
+
+
+def _prepare(engine: AsyncEngine, *, begin: str) -> None:
+    """The driver's own transactions start too late and as readers (95 % of contended writes then fail): we say BEGIN."""
+
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "begin", on_begin)
+
+
+async def migrate(engines: Engines) -> None:
+    """Brings the schema up to date. Two gateways that start at once wait for one another."""
+    try:
+        async with engines.writer.begin() as connection:
+            if engines.file is None:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            await connection.run_sync(_upgrade)
+    except (DBAPIError, OSError) as error:
+        raise Unavailable(f"the database cannot be opened or migrated: {error}") from error
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

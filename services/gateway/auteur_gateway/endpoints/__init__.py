@@ -1,0 +1,1 @@
+"""HTTP, sockets and event streams: thin, each file one group of addresses."""

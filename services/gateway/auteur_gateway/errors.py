@@ -1,0 +1,114 @@
+"""Every error leaves in one shape; what we did not foresee leaves as 500 and says nothing of our insides."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from auteur_contracts.errors import AuteurError, Code, ErrorBody, InvalidRequest
+from auteur_contracts.web.http import ErrorReply
+from auteur_gateway.security import UNAUTHORIZED_HEADERS
+from auteur_kit.clock import utc_now
+from auteur_kit.logs import get_logger
+
+log = get_logger()
+_RETRY_AFTER = {Code.QUEUE_FULL: "5", Code.UNAVAILABLE: "2", Code.CATALOGUE_EMPTY: "2"}
+_LONGEST = 400
+
+
+def error_reply(error: AuteurError, request_id: str) -> ErrorReply:
+    details = {name: value for name, value in error.details.items() if value is not None}
+    return ErrorReply(
+        error=ErrorBody(code=error.code, message=error.message, details=details),
+        request_id=request_id,
+        timestamp=utc_now(),
+    )
+
+
+def error_response(error: AuteurError, request_id: str) -> JSONResponse:
+    headers = {"Retry-After": _RETRY_AFTER[error.code]} if error.code in _RETRY_AFTER else {}
+    if error.code is Code.UNAUTHORIZED:
+        headers |= UNAUTHORIZED_HEADERS
+    return JSONResponse(error_reply(error, request_id).model_dump(mode="json"), error.status, headers)
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(AuteurError)
+    async def ours(request: Request, error: AuteurError) -> JSONResponse:
+        return error_response(error, request_id_of(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def not_valid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return error_response(of_validation(error.errors()), request_id_of(request))
+
+    @app.exception_handler(HTTPException)
+    async def of_framework(request: Request, error: HTTPException) -> JSONResponse:
+        response = error_response(of_http(error, request.method, request.url.path), request_id_of(request))
+        response.status_code = error.status_code
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+
+def of_http(error: HTTPException, method: str, path: str) -> AuteurError:
+    match error.status_code:
+        case 404:
+            return AuteurError(
+                f"there is nothing at {path[:200]}; /docs lists what there is", code=Code.NOT_FOUND, path=path[:200]
+            )
+        case 405:
+            return AuteurError(f"{path[:200]} does not take {method[:16]}; see /docs", code=Code.METHOD_NOT_ALLOWED)
+        case 413:
+            return AuteurError("the body is larger than 1 MiB; upload files with POST /v1/uploads", code=Code.TOO_LARGE)
+        case 401:
+            return AuteurError(str(error.detail), code=Code.UNAUTHORIZED)
+        case 403:
+            return AuteurError(str(error.detail), code=Code.FORBIDDEN)
+        case _:
+            return AuteurError(str(error.detail), code=Code.BAD_REQUEST)
+
+
+def of_pydantic(error: ValidationError, prefix: str = "") -> AuteurError:
+    """For models that we parse ourselves."""
+    return of_validation([{**item, "loc": (prefix, *item["loc"])} for item in error.errors(include_url=False)])
+
+
+def of_validation(errors: Sequence[Any]) -> AuteurError:
+    """One sentence that names the field, and all of them in the details."""
+    problems = [_problem(item) for item in errors]
+    if any(item["type"] == "json_invalid" for item in errors):
+        return AuteurError(f"the body is not JSON: {problems[0]['problem']}", code=Code.BAD_REQUEST)
+    first = problems[0]
+    text = f"{first['field']}: {first['problem']}" if first["field"] else first["problem"]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidRequest(f"{text}{more}", field=first["field"], problems=problems[:20])
+
+
+def _problem(item: Any) -> dict[str, str]:
+    location = [str(part) for part in item["loc"]]
+    if location and location[0] in ("body", "query", "path", "header", ""):
+        location = location[1:]
+    field = ".".join(location)[:200]
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "extra_forbidden":
+            problem = "there is no such field"
+        case "missing":
+            problem = "is required"
+        case "json_invalid":
+            return {"field": "", "problem": f"{context.get('error', 'malformed')} at position {location[-1]}"}
+        case "string_pattern_mismatch":
+            problem = f"does not have the form {context.get('pattern')}"
+        case "value_error":
+            problem = str(context.get("error", item["msg"])).removeprefix("Value error, ")
+        case _:
+            problem = str(item["msg"]).removeprefix("Value error, ")
+    return {"field": field, "problem": problem[:_LONGEST]}

@@ -1,0 +1,125 @@
+"""Replay, then live, without a gap or a repeat between them: what both the socket and the event stream send."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from auteur_contracts.errors import AuteurError, Unavailable
+from auteur_contracts.subjects import project_events
+from auteur_contracts.web.socket import SnapshotMessage, SnapshotTask
+from auteur_gateway.cursor import Cursor, Place
+from auteur_gateway.hub import Frame, Hub, Progresses, Subscriber, frames_of, parse_fact
+from auteur_kit.bus import Bus
+from auteur_kit.clock import Clock
+
+Snapshots = Callable[[str], Awaitable[tuple[SnapshotTask, ...]]]
+_REPLAYS_AT_ONCE = 8
+_BATCH = 64
+
+
+class Feeds:
+    def __init__(
+        self, *, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, heartbeat: float, now: Clock
+    ) -> None:
+        self._hub = hub
+        self._bus = bus
+        self._namespace = namespace
+        self._snapshots = snapshots
+        self._heartbeat = heartbeat
+        self._now = now
+        self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
+
+    async def open(self, project: str, after: str) -> AsyncIterator[list[Frame]]:
+        """Messages in batches, an empty one for a heartbeat. Ends when the process does. `after` is a cursor or empty."""
+        await self._hub.ready.wait()
+        subscriber = self._hub.subscribe(project)
+        try:
+            place = Place(self._hub.last)
+            cursor = str(Cursor(self._hub.epoch, place))
+            if after:
+                async for frames in self._catch_up(project, after, place):
+                    yield frames
+                    place, cursor = max(place, frames[-1].place), frames[-1].cursor
+            while not subscriber.closed:
+                if not await subscriber.wait(self._heartbeat):
+                    yield []
+                    continue
+                if (reason := subscriber.take_missed()) is not None:
+                    frame = await self._snapshot(project, reason, cursor, subscriber)
+                    yield [frame]
+                    place, cursor = frame.place, frame.cursor
+                # A cursor may be ahead of this process; what it names was seen elsewhere.
+                fresh = [frame for frame in subscriber.take() if frame.place > place]
+                if fresh:
+                    yield fresh
+                    place, cursor = fresh[-1].place, fresh[-1].cursor
+        finally:
+            self._hub.unsubscribe(subscriber)
+
+    async def _catch_up(self, project: str, after: str, here: Place) -> AsyncIterator[list[Frame]]:
+        epoch = self._hub.epoch
+        cursor = Cursor.parse(after)
+        reason = ""
+        if cursor is None or cursor.epoch != epoch:
+            reason = "the cursor is of another event stream; it was rebuilt since"
+        elif cursor.place >= here:
+            if cursor.place > here:  # ahead of us: wait for it
+                yield [Frame(cursor.place, after, "", "")]
+            return
+        else:
+            try:
+                async for frames in self._replay(project, cursor, here.sequence):
+                    yield frames
+            except Unavailable:
+                reason = "the event stream was interrupted while it was read again"
+            except _TooOldError:
+                reason = "the cursor is older than what the event stream keeps"
+        if reason:
+            yield [await self._snapshot(project, reason, after if cursor else None, None)]
+
+    async def _replay(self, project: str, cursor: Cursor, until: int) -> AsyncIterator[list[Frame]]:
+        progresses = Progresses()
+        async with self._replays:
+            position = await self._bus.position()
+            if position.epoch != cursor.epoch or position.first > cursor.replay_after + 1:
+                raise _TooOldError
+            batch: list[Frame] = []
+            subject = project_events(self._namespace, project)
+            async for delivery in self._bus.replay(subject, after=cursor.replay_after, until=until):
+                fact = parse_fact(delivery)
+                if fact is None:
+                    continue
+                made = frames_of(fact, cursor.epoch, delivery.sequence, progresses)
+                batch += [frame for frame in made if frame.place > cursor.place]
+                if len(batch) >= _BATCH:
+                    yield batch
+                    batch = []
+            if batch:
+                yield batch
+
+    async def _snapshot(
+        self, project: str, reason: str, missed_after: str | None, subscriber: Subscriber | None
+    ) -> Frame:
+        """What is true now; events from here on follow it."""
+        if subscriber is not None:
+            subscriber.take()
+        place = Place(self._hub.last)
+        cursor = str(Cursor(self._hub.epoch, place))
+        try:
+            tasks = await self._snapshots(project)
+        except AuteurError:
+            tasks, reason = (), f"{reason}; and the state of the jobs cannot be read now"
+        message = SnapshotMessage(
+            id=uuid.uuid4().hex,
+            project_id=project,
+            timestamp=self._now(),
+            cursor=cursor,
+            reason=reason,
+            missed_after=missed_after,
+            tasks=tasks,
+        )
+        return Frame(place, cursor, message.type, message.model_dump_json())
+
+
+class _TooOldError(Exception):
+    pass

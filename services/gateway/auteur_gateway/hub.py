@@ -1,0 +1,205 @@
+"""Fan-out: one follower of the event stream per process, every message made once, handed to each socket of its project."""
+
+import asyncio
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from auteur_contracts.events import Envelope, Progressed
+from auteur_contracts.subjects import TERMINAL_FACTS
+from auteur_gateway.cursor import Cursor, Place, places
+from auteur_gateway.messages import messages_of
+from auteur_kit.bus import Bus, Delivery, Position
+from auteur_kit.logs import get_logger
+
+log = get_logger()
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message as it goes out, for every socket the same."""
+
+    place: Place
+    cursor: str
+    kind: str
+    text: str
+
+
+class Progresses:
+    """How far each job was last known to be, for facts that do not say."""
+
+    def __init__(self) -> None:
+        self._fractions: OrderedDict[str, float] = OrderedDict()
+
+    def after(self, fact: Envelope) -> float:
+        if isinstance(fact.data, Progressed):
+            self._fractions[fact.uid] = fact.data.progress.fraction
+            if len(self._fractions) > _REMEMBERED:
+                self._fractions.popitem(last=False)
+        elif fact.data.fact in TERMINAL_FACTS:
+            self._fractions.pop(fact.uid, None)
+        return self._fractions.get(fact.uid, 0.0)
+
+
+def parse_fact(delivery: Delivery) -> Envelope | None:
+    """None for what is no fact of a job, or one of a later version."""
+    try:
+        return Envelope.model_validate_json(delivery.data)
+    except ValidationError as error:
+        log.warning("event not understood", subject=delivery.subject, error=str(error).splitlines()[0])
+        return None
+
+
+def frames_of(fact: Envelope, epoch: str, sequence: int, progresses: Progresses) -> list[Frame]:
+    made = messages_of(fact, epoch, sequence, progresses.after(fact))
+    return [
+        Frame(place, str(Cursor(epoch, place)), message.type, message.model_dump_json())
+        for message, place in zip(made, places(sequence, len(made)), strict=True)
+    ]
+
+
+class Subscriber:
+    """The bounded queue of one socket."""
+
+    def __init__(self, project: str, limit: int) -> None:
+        self.project = project
+        self.closed = False
+        self.missed: str | None = None
+        """Why messages were dropped; None while none were."""
+        self._limit = limit
+        self._frames: deque[Frame] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    def offer(self, frame: Frame) -> None:
+        if len(self._frames) >= self._limit:
+            self.drop(f"this client read too slowly: more than {self._limit} messages waited")
+            return
+        self._frames.append(frame)
+        self._ring()
+
+    def drop(self, reason: str) -> None:
+        self._frames.clear()
+        self.missed = reason
+        self._ring()
+
+    def close(self) -> None:
+        self.closed = True
+        self._ring()
+
+    def _ring(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def wait(self, seconds: float) -> bool:
+        """Until there is something to do; False after `seconds` of nothing."""
+        if self._frames or self.closed or self.missed is not None:
+            return True
+        self._wake = asyncio.get_running_loop().create_future()
+        handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+        try:
+            await self._wake
+        finally:
+            handle.cancel()
+            self._wake = None
+        return bool(self._frames or self.closed or self.missed is not None)
+
+    def take(self) -> list[Frame]:
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    def take_missed(self) -> str | None:
+        missed, self.missed = self.missed, None
+        return missed
+
+
+class Hub:
+    def __init__(self, bus: Bus, *, queue_limit: int) -> None:
+        self._bus = bus
+        self._queue_limit = queue_limit
+        self._sockets: defaultdict[str, set[Subscriber]] = defaultdict(set)
+        self._logs: defaultdict[str, set[asyncio.Queue[Envelope | None]]] = defaultdict(set)
+        self._progresses = Progresses()
+        self.epoch = ""
+        self.last = 0
+        """The newest sequence that was handed out."""
+        self.ready = asyncio.Event()
+        self.closing = False
+
+    @property
+    def subscribers(self) -> int:
+        return sum(map(len, self._sockets.values()))
+
+    async def run(
+        self, note: Callable[[Envelope], None], on_reset: Callable[[], Awaitable[None]], namespace: str
+    ) -> None:
+        """Follows the event stream until cancelled. `note` hears each fact of the namespace before sockets do."""
+
+        async def handle(batch: list[Delivery], epoch: str) -> None:
+            for delivery in batch:
+                fact = parse_fact(delivery)
+                self.last = delivery.sequence
+                if fact is None or fact.namespace != namespace:
+                    continue
+                note(fact)
+                self._publish(fact, epoch, delivery.sequence)
+
+        async def reset(here: Position) -> None:
+            self.epoch, self.last = here.epoch, here.last
+            for sockets in self._sockets.values():
+                for socket in sockets:
+                    socket.drop("the event stream was rebuilt")
+            self.ready.set()
+            await on_reset()
+
+        await self._bus.follow(handle, reset)
+
+    def _publish(self, fact: Envelope, epoch: str, sequence: int) -> None:
+        for queue in self._logs.get(fact.name, ()):
+            queue.put_nowait(fact)
+        sockets = self._sockets.get(fact.project)
+        if not sockets:
+            self._progresses.after(fact)
+            return
+        for frame in frames_of(fact, epoch, sequence, self._progresses):
+            for socket in sockets:
+                socket.offer(frame)
+
+    def subscribe(self, project: str) -> Subscriber:
+        subscriber = Subscriber(project, self._queue_limit)
+        if self.closing:
+            subscriber.close()
+        self._sockets[project].add(subscriber)
+        return subscriber
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        sockets = self._sockets[subscriber.project]
+        sockets.discard(subscriber)
+        if not sockets:
+            del self._sockets[subscriber.project]
+
+    def listen(self, job: str) -> asyncio.Queue[Envelope | None]:
+        """Every fact of one job from now on; None when the process ends."""
+        queue: asyncio.Queue[Envelope | None] = asyncio.Queue()
+        if self.closing:
+            queue.put_nowait(None)
+        self._logs[job].add(queue)
+        return queue
+
+    def unlisten(self, job: str, queue: asyncio.Queue[Envelope | None]) -> None:
+        self._logs[job].discard(queue)
+        if not self._logs[job]:
+            del self._logs[job]
+
+    def close(self) -> None:
+        """The process ends: every open stream is told to."""
+        self.closing = True
+        for sockets in self._sockets.values():
+            for socket in sockets:
+                socket.close()
+        for queues in self._logs.values():
+            for queue in queues:
+                queue.put_nowait(None)

@@ -1,0 +1,49 @@
+"""Server-sent events: a response that notices when its reader has gone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+COMMENT = b": heartbeat\n\n"
+
+
+def event(kind: str, data: str, *, cursor: str = "") -> bytes:
+    """One event. `data` is JSON on one line."""
+    head = f"id: {cursor}\n" if cursor else ""
+    return f"{head}event: {kind}\ndata: {data}\n\n".encode()
+
+
+class EventStream(Response):
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(headers={**_HEADERS, **(headers or {})})
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        sending = asyncio.create_task(self._send(send), name="event stream")
+        reading = asyncio.create_task(_gone(receive), name="event stream reader")
+        try:
+            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, reading):
+                task.cancel()
+            await asyncio.gather(sending, reading, return_exceptions=True)
+
+    async def _send(self, send: Send) -> None:
+        # Headers leave with the first body part: a comment opens the stream at once.
+        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        async for chunk in self._events:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

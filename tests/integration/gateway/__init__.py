@@ -1,0 +1,1 @@
+"""The gateway on real NATS, S3 and databases."""
