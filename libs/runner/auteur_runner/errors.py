@@ -55,7 +55,7 @@ def failure_of(error: BaseException, *, log_tail: Sequence[str] = ()) -> Failure
     match error:
         case InvalidRequest():
             message = f"{error.field}: {error.message}" if error.field else error.message
-            return _record(Fault.USER, error.reason, message, remedy="Change the request and ask again.")
+            return _record(Fault.USER, error.reason, message)
         case PlatformError():
             return _record(Fault.PLATFORM, Reason.PLATFORM_FAILED, str(error), log_tail=log_tail)
         case _ if _is_out_of_memory(error):

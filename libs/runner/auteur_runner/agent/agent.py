@@ -38,6 +38,9 @@ from auteur_runner.worker import Worker
 
 log = get_logger()
 _REPLY: TypeAdapter[Grant | ClaimRefused] = TypeAdapter(ClaimReply)
+_ACK_WAIT = 30.0
+"""Shorter than a claim may take: an order that is delivered again meanwhile is refused or settled, one that its worker
+took into death is not lost for long."""
 _ASK_TIMEOUT = 2.0
 _GIVE_BACK_DELAY = 1.0
 _REMEMBERED = 4096
@@ -100,6 +103,7 @@ class Agent:
         self._idle.set()
         self._claims = Claims()
         self._said = 0
+        self._beats = 0
         launch = Launch(identity.python, identity.target, identity.directory)
         self._worker = Worker(launch, self._hear_log)
         self._around = Surroundings(
@@ -144,7 +148,7 @@ class Agent:
             durable=self._who.pool,
             filter_subject=subjects.pool_work(self._who.pool),
             batch=1,  # an order in hand is an order no other worker sees
-            ack_wait=self._times.claim_patience.total_seconds() + 10,
+            ack_wait=_ACK_WAIT,
         )
         await self._bus.consume(consumer, self._on_delivery)
 
@@ -291,7 +295,7 @@ class Agent:
                 await asyncio.wait_for(self._changed.wait(), self._times.heartbeat.total_seconds())
 
     async def _say_heartbeat(self) -> None:
-        self._said += 1
+        self._beats += 1
         heartbeat = Heartbeat(
             worker=self._who.worker,
             pool=self._who.pool,
@@ -300,7 +304,7 @@ class Agent:
             uid=self._condition.uid,
             attempt=self._condition.attempt,
             message=self._condition.message,
-            sequence=self._said,
+            sequence=self._beats,
         )
         await self._bus.say(subjects.Heartbeat(self._who.pool, self._who.worker), heartbeat)
 

@@ -6,21 +6,25 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from auteur_contracts.quantities import Duration
 from auteur_kit.settings import LogSettings, NatsSettings
 
 
 class AgentTimes(BaseModel):
-    heartbeat: timedelta = timedelta(seconds=2)
+    """Written as `8s`, `1m30s`."""
+
+    heartbeat: Duration = timedelta(seconds=2)
     """A worker silent for 6 s is lost."""
-    claim_patience: timedelta = timedelta(seconds=20)
-    """How long one order's claim is asked for, before the order is given back."""
-    drain: timedelta = timedelta(seconds=8)
+    claim_patience: Duration = timedelta(minutes=2)
+    """How long one order's claim is asked for, before the order is given back. Long, because a claim whose reply was
+    lost may have been granted: only who asked with its nonce can learn that."""
+    drain: Duration = timedelta(seconds=8)
     """How long a running job may still take after SIGTERM, before it is handed back."""
-    cancel_grace: timedelta = timedelta(seconds=2)
+    cancel_grace: Duration = timedelta(seconds=2)
     """How long a cancelled function may take to stop by itself, before its process is killed."""
-    upload_patience: timedelta = timedelta(minutes=2)
+    upload_patience: Duration = timedelta(minutes=2)
     """How long an output's upload is tried while the store is away."""
-    retry_setup_at_most: timedelta = timedelta(minutes=1)
+    retry_setup_at_most: Duration = timedelta(minutes=1)
     """The longest pause between two tries of a setup that fails."""
 
 

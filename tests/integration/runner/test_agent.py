@@ -1,0 +1,319 @@
+"""A real agent with a real child, on a real engine, NATS and S3: what a worker promises about its attempts."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from auteur_contracts import names, subjects
+from auteur_contracts.commands import Cancel
+from auteur_contracts.events import Progressed
+from auteur_contracts.orders import Heartbeat, WorkerState
+from auteur_contracts.resources import GenerationJobStatus
+from auteur_contracts.vocabulary import Fault, Phase, Reason
+from auteur_kit.bus import Bus
+from auteur_kit.clock import utc_now
+from auteur_kit.settings import NatsSettings
+from auteur_kit.store import Store
+from auteur_runner.agent.agent import Agent
+from auteur_runner.agent.settings import AgentTimes, Identity
+from auteur_runner.describe import describe
+from auteur_runner.function import Runner
+from auteur_standalone.engine.engine import Engine
+from auteur_standalone.engine.ledger import Ledger
+from auteur_standalone.engine.settings import EngineSettings
+from tests.integration.runner.conftest import ROOT
+from tests.support.echo import Echo
+from tests.support.scripted import Facts, echo_job, find, register, submit
+from tests.support.waiting import eventually, wait_for
+
+
+@asynccontextmanager
+async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+@pytest.fixture
+async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
+    register(tmp_path / "runners", describe(Runner.of(Echo)))
+    settings = EngineSettings(
+        database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=8
+    )
+    ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
+    up = asyncio.Event()
+    started = Engine(bus=bus, store=store, ledger=ledger, settings=settings, clock=utc_now)
+    async with _running(asyncio.create_task(started.run(ready=up.set))):
+        await asyncio.wait_for(up.wait(), 10)
+        yield started
+    await store.delete_prefix("default/")
+    ledger.close()
+
+
+StartAgent = Callable[..., contextlib.AbstractAsyncContextManager[Agent]]
+
+
+@pytest.fixture
+def start_agent(fresh_nats: NatsSettings, tmp_path: Path) -> StartAgent:
+    @asynccontextmanager
+    async def start(**changes: str) -> AsyncIterator[Agent]:
+        identity = Identity(
+            runner="echo",
+            pool="echo",
+            target="tests.support.echo:Echo",
+            python=sys.executable,
+            directory=ROOT,
+            scratch=tmp_path / "scratch",
+            worker="echo-1",
+        ).model_copy(update=changes)
+        times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
+        async with Bus.connect(fresh_nats, name="agent") as own:
+            agent = Agent(identity, times, own, tier=None)
+            life = asyncio.create_task(agent.run())
+            try:
+                yield agent
+            finally:
+                agent.leave()
+                await asyncio.wait_for(life, 15)
+
+    return start
+
+
+@pytest.fixture
+async def agent(start_agent: StartAgent, engine: Engine) -> AsyncIterator[Agent]:
+    async with start_agent() as started:
+        yield started
+
+
+@pytest.fixture
+async def beats(bus: Bus) -> list[Heartbeat]:
+    heard: list[Heartbeat] = []
+
+    async def hear(_subject: str, data: bytes) -> None:
+        heard.append(Heartbeat.model_validate_json(data))
+
+    await bus.listen(subjects.HEARTBEATS, hear)
+    return heard
+
+
+@pytest.fixture
+async def facts(bus: Bus) -> Facts:
+    heard = Facts()
+    await bus.listen(subjects.EVENTS, heard.hear)
+    return heard
+
+
+async def _status(bus: Bus, name: str) -> GenerationJobStatus | None:
+    found = await find(bus, name)
+    return found.job.status if found else None
+
+
+async def finished(bus: Bus, name: str, *, seconds: float = 20) -> GenerationJobStatus:
+    async def reached() -> GenerationJobStatus | None:
+        status = await _status(bus, name)
+        return status if status and status.finished else None
+
+    found = await eventually(reached, f"{name} to finish", seconds=seconds)
+    assert found is not None
+    return found
+
+
+async def running(bus: Bus, facts: Facts, name: str) -> None:
+    await eventually(lambda: "progressed" in facts.of(name), f"{name} to run")
+
+
+async def test_a_job_runs_and_its_files_lie_where_the_status_says(
+    bus: Bus, store: Store, agent: Agent, facts: Facts
+) -> None:
+    await submit(bus, echo_job("one", params={"text": "hi", "steps": 3, "bytes": 300_000, "lines": 2}))
+    status = await finished(bus, "one")
+    assert status.phase is Phase.SUCCEEDED
+    assert [output.name for output in status.outputs] == ["echo.json", "blob.bin"]
+    for output in status.outputs:
+        bucket, key = names.parse_s3_uri(output.uri)
+        data = await store.read(key)
+        assert bucket == store.bucket
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (output.sha256, output.bytes)
+    prefix = key.rsplit("/", 1)[0]
+    result = json.loads(await store.read(f"{prefix}/result.json"))
+    assert result["outcome"] == "succeeded"
+    assert "token" not in result
+    assert {"run_seconds", "load_seconds", "upload_seconds", "entered_at_ns"} <= set(result["metrics"])
+    await eventually(lambda: "succeeded" in facts.of("one"), "the last fact")
+    told = facts.of("one")
+    assert told.index("started") < told.index("progressed") < told.index("succeeded")
+    assert told.count("logged") == 2
+
+
+async def test_progress_is_at_most_ten_a_second_and_never_falls(bus: Bus, agent: Agent, facts: Facts) -> None:
+    await submit(bus, echo_job("busy", params={"steps": 2000, "seconds": 1}))
+    await finished(bus, "busy")
+    await eventually(lambda: "succeeded" in facts.of("busy"), "the last fact")
+    told = [fact for fact in facts.seen if fact.name == "busy" and fact.data.fact is subjects.Fact.PROGRESSED]
+    progress = [fact.data.progress for fact in told if isinstance(fact.data, Progressed)]
+    fractions = [each.fraction for each in progress]
+    assert fractions == sorted(fractions)
+    assert (progress[0].step, progress[-1].step) == (0, 2000)
+    assert len(progress) <= 3 + 11 * (told[-1].time - told[0].time).total_seconds()
+    assert len({fact.id for fact in facts.seen}) == len(facts.seen)
+
+
+async def test_a_cancelled_job_stops_soon_and_the_next_one_gives_the_bytes_of_an_undisturbed_run(
+    bus: Bus, agent: Agent, facts: Facts
+) -> None:
+    same = {"text": "same", "seed": 3, "bytes": 1000}
+    await submit(bus, echo_job("before", params=same))
+    undisturbed = [output.sha256 for output in (await finished(bus, "before")).outputs]
+    await submit(bus, echo_job("long", params={"steps": 500, "seconds": 100}))
+    await running(bus, facts, "long")
+    await bus.publish(subjects.JobCommand("default", "long", subjects.Verb.CANCEL), Cancel(by="me"), msg_id="c1")
+    assert (await finished(bus, "long")).phase is Phase.CANCELLED
+    await submit(bus, echo_job("after", params=same))
+    assert [output.sha256 for output in (await finished(bus, "after")).outputs] == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault", "reason"),
+    [
+        ({"params": {"fail": "user"}}, Fault.USER, Reason.INVALID_REQUEST),
+        ({"params": {"fail": "oom"}, "retries": 0}, Fault.FUNCTION, Reason.OUT_OF_MEMORY),
+        ({"params": {"fail": "crash"}, "retries": 0}, Fault.FUNCTION, Reason.FUNCTION_FAILED),
+        ({"params": {"fail": "platform"}, "retries": 0}, Fault.PLATFORM, Reason.PLATFORM_FAILED),
+        ({"params": {"fail": "hang"}, "retries": 0, "deadline": "1s"}, Fault.FUNCTION, Reason.DEADLINE_EXCEEDED),
+    ],
+    ids=["user", "oom", "crash", "platform", "deadline"],
+)
+async def test_a_failure_says_whose_fault_it_was_and_the_worker_serves_on(
+    bus: Bus, agent: Agent, spec: dict[str, object], fault: Fault, reason: Reason
+) -> None:
+    await submit(bus, echo_job("bad", **spec))
+    status = await finished(bus, "bad")
+    assert status.failure is not None
+    assert (status.failure.fault, status.failure.reason) == (fault, reason)
+    await submit(bus, echo_job("good"))
+    assert (await finished(bus, "good")).phase is Phase.SUCCEEDED
+
+
+async def test_a_worker_says_how_it_is(bus: Bus, beats: list[Heartbeat], agent: Agent, facts: Facts) -> None:
+    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the worker to be ready")
+    assert beats[0].state is WorkerState.STARTING
+    await submit(bus, echo_job("seen", params={"steps": 10, "seconds": 0.5}))
+    await eventually(lambda: beats[-1].state is WorkerState.BUSY, "the worker to be busy")
+    assert beats[-1].uid
+    await finished(bus, "seen")
+    await eventually(lambda: beats[-1].state is WorkerState.READY, "the worker to be ready again")
+    assert beats[-1].uid == ""
+
+
+async def test_a_runner_that_cannot_be_loaded_is_broken_with_the_reason(
+    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine
+) -> None:
+    async with start_agent(target="nowhere:Thing"):
+        await eventually(lambda: beats and beats[-1].state is WorkerState.BROKEN, "the worker to be broken")
+        assert 'there is no module "nowhere"' in beats[-1].message
+
+
+async def test_a_worker_that_leaves_finishes_a_short_job(
+    bus: Bus, start_agent: StartAgent, engine: Engine, facts: Facts
+) -> None:
+    async with start_agent() as agent:
+        await submit(bus, echo_job("short", params={"steps": 5, "seconds": 0.5}))
+        await running(bus, facts, "short")
+        agent.leave()
+        status = await finished(bus, "short")
+    assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
+
+
+async def test_a_worker_that_leaves_hands_a_long_job_back_and_another_runs_it(
+    bus: Bus, start_agent: StartAgent, engine: Engine, facts: Facts
+) -> None:
+    async with start_agent() as agent:
+        await submit(bus, echo_job("long", params={"steps": 500, "seconds": 3}))
+        await running(bus, facts, "long")
+        agent.leave()
+
+        async def handed_back() -> bool:
+            status = await _status(bus, "long")
+            return status is not None and not status.running
+
+        await eventually(handed_back, "the job to be handed back")
+    async with start_agent(worker="echo-2"):
+        status = await finished(bus, "long")
+    assert (status.phase, status.attempt, status.failures) == (Phase.SUCCEEDED, 2, 0)
+
+
+# As a program
+
+
+@pytest.fixture
+def program(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[Callable[[], "subprocess.Popen[bytes]"]]:
+    started: list[subprocess.Popen[bytes]] = []
+    environment = {
+        **os.environ,
+        "AUTEUR_NATS__URL": fresh_nats.url,
+        "AUTEUR_NATS__USER": fresh_nats.user,
+        "AUTEUR_NATS__PASSWORD": fresh_nats.password.get_secret_value(),
+        "AUTEUR_AGENT__DRAIN": "1s",
+        "AUTEUR_ECHO_LEDGER": str(tmp_path / "ledger"),
+    }
+    argv = (sys.executable, "-m", "auteur_runner", "agent", "--runner", "echo", "--target", "tests.support.echo:Echo")
+    argv += ("--scratch", str(tmp_path / "scratch"), "--directory", str(ROOT))
+
+    def start() -> subprocess.Popen[bytes]:
+        with (tmp_path / "agent.log").open("ab") as log:
+            process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+async def test_a_killed_agent_takes_its_child_along_and_its_job_runs_elsewhere(
+    bus: Bus, engine: Engine, facts: Facts, program: Callable[[], "subprocess.Popen[bytes]"], tmp_path: Path
+) -> None:
+    first = program()
+    await submit(bus, echo_job("orphan", params={"steps": 100, "seconds": 2}))
+    await running(bus, facts, "orphan")
+    child = _children(first.pid)[0]
+    first.kill()
+    await asyncio.to_thread(wait_for, lambda: not Path(f"/proc/{child}").exists(), "the child to die with its agent")
+    program()
+    status = await finished(bus, "orphan", seconds=30)
+    assert (status.phase, status.attempt, status.losses) == (Phase.SUCCEEDED, 2, 1)
+    assert len(_lines(tmp_path / "ledger")) == 2
+
+
+async def test_sigterm_ends_an_idle_agent_with_exit_code_zero(
+    bus: Bus, engine: Engine, beats: list[Heartbeat], program: Callable[[], "subprocess.Popen[bytes]"]
+) -> None:
+    process = program()
+    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready")
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 10) == 0
+    await eventually(lambda: beats[-1].state is WorkerState.DRAINING, "its last word")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
