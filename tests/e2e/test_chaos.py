@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 JOBS = 210
 WORKERS = 3
 ROUNDS = 5
-PARTS = ("child", "agent", "gateway", "engine", "nats", "s3", "supervisor")
+PARTS = ("child", "agent", "gateway", "engine", "nats", "store", "supervisor")
 
 
 @dataclass
@@ -53,7 +53,11 @@ class Client:
 
 
 def agents(stack: Stack) -> list[int]:
-    return [int(part["pid"]) for part in stack.status()["parts"] if part["name"].startswith("echo") and part.get("pid")]
+    return [
+        int(part["pid"])
+        for part in stack.status()["parts"]
+        if part["name"].startswith("runner-echo") and part.get("pid")
+    ]
 
 
 def victim(stack: Stack, part: str) -> int | None:

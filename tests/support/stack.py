@@ -56,7 +56,11 @@ class Stack:
     def up(self) -> float:
         """Seconds until `auteur up` returned, which is when the studio is ready."""
         began = time.monotonic()
-        self.auteur("up", "--port", str(self.port))
+        try:
+            self.auteur("up", "--port", str(self.port))
+        except AssertionError:
+            self.down()
+            raise
         return time.monotonic() - began
 
     def down(self) -> None:
@@ -79,11 +83,14 @@ class Stack:
 
     def status(self) -> dict[str, Any]:
         """What `auteur status` knows: its parts with their pids."""
-        return dict(json.loads(self.auteur("status", "-o", "json").stdout))
+        return dict(json.loads(self.auteur("status", "-o", "json", check=False).stdout))
 
     def pid_of(self, part: str) -> int | None:
-        """The process of a part (`nats`, `s3`, `gateway`, `engine`, `supervisor`, …); None while there is none."""
-        for found in self.status()["parts"]:
+        """The process of a part (`nats`, `store`, `gateway`, `engine`, `runner-…`) or of the supervisor; None without."""
+        told = self.status()
+        if part == "supervisor":
+            return told["pid"]
+        for found in told["parts"]:
             if found["name"] == part and found.get("pid"):
                 return int(found["pid"])
         return None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from auteur_kit.settings import StoreSettings
 from auteur_standalone import parts
 from auteur_standalone.config import USER, Config
 from auteur_standalone.layout import Layout
@@ -33,6 +34,14 @@ def store_url(config: Config, settings: Settings) -> str:
     return settings.store.url or f"http://{parts.LOOPBACK}:{config.ports.store.s3}"
 
 
+def store_settings(config: Config, settings: Settings) -> StoreSettings:
+    """How this process reaches the store, as the programs do."""
+    if settings.store.url:
+        return settings.store
+    own = {"url": store_url(config, settings), "access_key": USER, "secret_key": config.secrets.store}
+    return settings.store.model_copy(update=own)
+
+
 def environment_of(
     part: PartKind, config: Config, layout: Layout, settings: Settings, environ: Mapping[str, str]
 ) -> dict[str, str]:
@@ -46,11 +55,11 @@ def _suggested(part: PartKind, layout: Layout) -> dict[str, str]:
     match part:
         case PartKind.GATEWAY:
             database = f"sqlite+aiosqlite:///{layout.gateway_database}"
-            return {"AUTEUR_GATEWAY__DATABASE_URL": database, "AUTEUR_GATEWAY__DRAIN": "PT2S"}
+            return {"AUTEUR_GATEWAY__DATABASE_URL": database, "AUTEUR_GATEWAY__DRAIN": "2s"}
         case PartKind.ENGINE:
             return {"AUTEUR_ENGINE__DATABASE": str(layout.engine_database)}
         case PartKind.AGENT:
-            return {"AUTEUR_AGENT__DRAIN": "PT2S"}
+            return {"AUTEUR_AGENT__DRAIN": "2s"}
         case PartKind.NATS | PartKind.STORE:
             return {}
 

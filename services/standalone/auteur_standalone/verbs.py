@@ -132,6 +132,7 @@ def _status_json(here: Layout, now: StackState | None, usage: Usage | None, *, r
         "running": now is not None,
         "ready": ready,
         "url": now.url if now else "",
+        "pid": now.pid if now else None,
         "home": str(here.root),
         "parts": [part.model_dump(mode="json") for part in now.parts] if now else [],
         "notes": list(now.notes) if now else [],
