@@ -20,6 +20,8 @@ log = get_logger()
 _LAST_WORDS = 8
 _MEMORY = 20
 _READY_PAUSE = 0.02
+_WELL_WITHOUT_PROBE = 10.0
+"""Seconds after which a part that cannot be asked is taken to have come up."""
 
 Probe = Callable[[], Awaitable[bool]]
 
@@ -60,14 +62,18 @@ class Keeper:
         while not self._stopping.is_set():
             started = time.monotonic()
             code = await self._live()
+            was_ready = self._was_well(time.monotonic() - started)
             self.ready.clear()
             if self._stopping.is_set():
                 break
-            self._history = [*self._history[-_MEMORY:], Life(started, time.monotonic())]
+            self._history = [*self._history[-_MEMORY:], Life(started, time.monotonic(), was_ready)]
             self._say_death(code)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), restart_delay(self._history))
         self._say(state=PartState.STOPPED, pid=0)
+
+    def _was_well(self, lived: float) -> bool:
+        return self.ready.is_set() if self._probe is not None else lived > _WELL_WITHOUT_PROBE
 
     async def _live(self) -> str:
         """From start to death; returns how it ended."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _SHORT = 5.0
-"""Seconds. A part that lived longer was well: its death says nothing about the next life."""
+"""Seconds. A part that was ready and lived longer was well: its death says nothing about the next life."""
 _PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0)
 _FAILING = 3
 
@@ -15,10 +15,12 @@ class Life:
 
     started: float
     ended: float
+    ready: bool = True
+    """Whether it ever answered. A slow machine may take long over a start that fails."""
 
     @property
     def short(self) -> bool:
-        return self.ended - self.started < _SHORT
+        return not self.ready or self.ended - self.started < _SHORT
 
 
 def _short_lives(history: Sequence[Life]) -> int:

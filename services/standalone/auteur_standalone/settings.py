@@ -7,10 +7,17 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from auteur_kit.settings import StoreSettings
+
 
 class External(BaseModel):
     url: str = ""
     """A server that runs already. Empty: the stack starts its own."""
+
+
+class ExternalStore(StoreSettings):
+    url: str = ""
+    """As above; its keys and bucket besides."""
 
 
 class GatewayPort(BaseModel):
@@ -30,6 +37,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AUTEUR_", env_nested_delimiter="__", extra="ignore")
 
     nats: External = External()
-    store: External = External()
+    store: ExternalStore = ExternalStore()
     gateway: GatewayPort = GatewayPort()
     standalone: StandaloneSettings = StandaloneSettings()

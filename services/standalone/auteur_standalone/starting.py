@@ -98,7 +98,7 @@ def follow(
 
 def _is_ready(now: StackState) -> bool:
     gateway = now.part("gateway")
-    if gateway is None or gateway.state is not PartState.RUNNING or not now.discovered:
+    if gateway is None or gateway.state is not PartState.RUNNING or not now.complete:
         return False
     return get_ok(f"{now.url}/readyz") and _knows(now.url, now.runners)
 

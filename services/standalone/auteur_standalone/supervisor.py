@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from auteur_contracts.errors import Conflict
+from auteur_contracts.errors import Conflict, Unavailable
 from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
 from auteur_standalone import config as configs
 from auteur_standalone import discovery, logfiles, parts, ports, processes, registration, stack, state
 from auteur_standalone.config import Config
 from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
-from auteur_standalone.environment import PartKind
+from auteur_standalone.environment import PartKind, store_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import says_nats, says_ok
@@ -32,6 +33,7 @@ log = get_logger()
 
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
+_BUCKET_SECONDS = 0.2
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
 
@@ -111,6 +113,7 @@ class Supervisor:
         self._cards: tuple[float, ...] = ()
         self._runners: tuple[str, ...] = ()
         self._discovered = False
+        self._has_bucket = False
 
     def stop(self) -> None:
         self._stopping.set()
@@ -120,7 +123,9 @@ class Supervisor:
         processes.remember(self._layout.process(_SUPERVISOR), os.getpid())
         self._layout.address.write_text(f"{self._machine.url}\n")
         self._write_state()
-        tasks = [asyncio.create_task(work) for work in (self._start(), self._rotate(), self._discover())]
+        tasks = [
+            asyncio.create_task(work) for work in (self._start(), self._make_bucket(), self._discover(), self._rotate())
+        ]
         try:
             await self._until_stopped(tasks)
         finally:
@@ -154,14 +159,28 @@ class Supervisor:
         ]
         servers = [self._add(part) for part in stack.servers(self._machine, nats, store)]
         programs = [self._add(part) for part in stack.programs(self._machine)]
-        for keeper in servers:
+        # All at once: the programs take longer over their imports than the servers over their start, and they wait.
+        for keeper in (*servers, *programs):
             keeper.start()
         self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
-        for keeper in servers:
-            await keeper.ready.wait()
-        for keeper in programs:
-            keeper.start()
         await self._follow_runners()
+
+    async def _make_bucket(self) -> None:
+        """Tried until it is there: the store may still be starting, or be somebody else's and away."""
+        store = Store(store_settings(self._machine.config, self._machine.settings))
+        try:
+            while True:
+                try:
+                    await store.ensure_bucket()
+                except Unavailable as error:
+                    log.debug("no bucket yet", why=error.message)
+                    await asyncio.sleep(_BUCKET_SECONDS)
+                else:
+                    break
+        finally:
+            store.close()
+        self._has_bucket = True
+        self._write_state()
 
     def _add(self, part: Part) -> Keeper:
         keeper = Keeper(part, self._layout, _probe_of(part, self._machine.config), self._write_state)
@@ -230,7 +249,7 @@ class Supervisor:
                     notes=(*self._notes, *self._troubles),
                     parts=reports,
                     runners=self._runners,
-                    discovered=self._discovered,
+                    complete=self._discovered and self._has_bucket,
                 ),
             )
 
