@@ -70,7 +70,8 @@ def test_any_combination_of_conditions_has_a_phase_and_every_phase_comes_from_on
         told = [(kind, value) for kind, value in zip(ConditionType, values, strict=True) if value is not None]
         for reason, failures in itertools.product((Reason.SUSPENDED, Reason.CANCELLED, Reason.IN_PROGRESS), (0, 1)):
             conditions = tuple(
-                Condition.model_construct(type=kind, status=value, reason=reason) for kind, value in told
+                Condition.model_construct(type=kind, status=value, reason=reason, last_transition_time=SINCE)
+                for kind, value in told
             )
             seen.add(derive_phase(GenerationJobStatus.model_construct(conditions=conditions, failures=failures)))
     assert seen == set(Phase)

@@ -1,0 +1,98 @@
+"""Parameters against a schema: the sentence for each way of being wrong."""
+
+from typing import Any
+
+import pytest
+
+from auteur_lifecycle.parameters import check_parameters
+from tests.unit.lifecycle.making import SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence", "field"),
+    [
+        ({}, 'f needs the parameter "prompt" (up to 2000 characters).', "params.prompt"),
+        ({"prompt": "x", "stepz": 3}, 'f has no parameter "stepz"; did you mean "steps" (1 to 500)?', "params.stepz"),
+        ({"stepz": 3}, 'f has no parameter "stepz"; did you mean "steps" (1 to 500)?', "params.stepz"),
+        (
+            {"prompt": "x", "colour": 3},
+            'f has no parameter "colour"; it has mode, prompt, seed, steps, strength, width.',
+            "params.colour",
+        ),
+        (
+            {"prompt": "x", "steps": 0},
+            'f: parameter "steps": 0 is not allowed; it takes 1 to 500.',
+            "params.steps",
+        ),
+        (
+            {"prompt": "x", "steps": "many"},
+            "f: parameter \"steps\": 'many' is not allowed; it takes 1 to 500.",
+            "params.steps",
+        ),
+        (
+            {"prompt": "x", "steps": True},
+            'f: parameter "steps": True is not allowed; it takes 1 to 500.',
+            "params.steps",
+        ),
+        (
+            {"prompt": "x", "strength": 2},
+            'f: parameter "strength": 2 is not allowed; it takes at most 1.',
+            "params.strength",
+        ),
+        (
+            {"prompt": "x", "width": 1},
+            'f: parameter "width": 1 is not allowed; it takes at least 16.',
+            "params.width",
+        ),
+        (
+            {"prompt": "x", "mode": "slow"},
+            "f: parameter \"mode\": 'slow' is not allowed; it takes one of fast, fine.",
+            "params.mode",
+        ),
+        (
+            {"prompt": ""},
+            "f: parameter \"prompt\": '' is not allowed; it takes up to 2000 characters.",
+            "params.prompt",
+        ),
+        (
+            {"prompt": "y" * 100_000},
+            f'f: parameter "prompt": \'{"y" * 59}… is not allowed; it takes up to 2000 characters.',
+            "params.prompt",
+        ),
+    ],
+)
+def test_the_sentence_names_the_parameter_and_what_it_takes(params: dict[str, Any], sentence: str, field: str) -> None:
+    refused = check_parameters("f", SCHEMA, params)
+    assert refused is not None
+    assert (refused.message, refused.field) == (sentence, field)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"prompt": "x"}, {"prompt": "x", "width": None, "seed": None}, {"prompt": "x", "mode": "fine", "steps": 500}],
+)
+def test_right_parameters_pass(params: dict[str, Any]) -> None:
+    assert check_parameters("f", SCHEMA, params) is None
+
+
+def test_a_schema_may_allow_names_it_does_not_list() -> None:
+    assert check_parameters("f", {"type": "object", "additionalProperties": True}, {"any": 1}) is None
+
+
+def test_a_function_without_parameters_says_so() -> None:
+    refused = check_parameters("f", {"type": "object"}, {"any": 1})
+    assert refused is not None
+    assert refused.message == 'f has no parameter "any"; it has none.'
+
+
+def test_a_mistake_inside_a_parameter_is_found_by_its_path() -> None:
+    schema = {"properties": {"scenes": {"type": "array", "items": {"type": "integer", "minimum": 1}}}}
+    refused = check_parameters("f", schema, {"scenes": [1, 0]})
+    assert refused is not None
+    assert refused.message == 'f: parameter "scenes.1": 0 is not allowed; it takes at least 1.'
+
+
+def test_a_name_of_a_hundred_kilobytes_is_not_repeated() -> None:
+    refused = check_parameters("f", SCHEMA, {"prompt": "x", "z" * 100_000: 1})
+    assert refused is not None
+    assert len(refused.message) < 300
