@@ -312,6 +312,16 @@ def test_a_wait_has_an_end(auteur: Terminal, server: ScriptedServer) -> None:
     assert "error: ring did not finish within 0.1 s" in ran.err
 
 
+def test_a_watch_survives_a_server_that_restarts(auteur: Terminal, server: ScriptedServer) -> None:
+    shows(server, RUNNING)
+    away = [Answer(drops=True), refused(503, "unavailable", "Starting."), Answer(drops=True)]
+    server.script["GET", "/v1/generations/ring"][1:] = [*away, told(DONE.model_dump(mode="json"))]
+
+    ran = auteur("watch", "ring")
+
+    assert (ran.code, ran.err) == (Exit.OK, "")
+
+
 def test_watch_without_names_takes_what_is_unfinished(auteur: Terminal, server: ScriptedServer) -> None:
     server.script["GET", "/v1/generations"] = [
         told({"items": [RUNNING.model_dump(mode="json"), job("old", Phase.FAILED).model_dump(mode="json")]})
@@ -345,7 +355,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(server: ScriptedServer) -> None
         _, errors = process.communicate(timeout=20)
 
     assert process.returncode == Exit.INTERRUPTED
-    assert "Traceback" not in errors
+    assert errors == "interrupted; the jobs go on. To stop them: auteur cancel ring\n"
 
 
 def test_a_terminal_gets_live_bars_and_its_cursor_back(server: ScriptedServer) -> None:

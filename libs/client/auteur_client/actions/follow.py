@@ -19,7 +19,7 @@ from auteur_client.exits import Exit
 from auteur_client.render import ending_line, failure_text, job_table, moment_line
 from auteur_client.stream import EventStream
 from auteur_client.terminal import complain, note, say, screen, table_text
-from auteur_contracts.errors import AuteurError, NotFound
+from auteur_contracts.errors import AuteurError, NotFound, Unavailable
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply
 from auteur_contracts.web.socket import ServerMessage
@@ -29,6 +29,8 @@ FIRST_POLL_SECONDS = 0.2
 POLL_SECONDS = 1.0
 POLL_SECONDS_PER_JOB = 0.05
 """Many jobs are polled less often, so that watching costs a server at most some twenty requests a second."""
+AWAY_SECONDS = 30.0
+"""How long a server may be away before a watch gives up."""
 REFRESHES_PER_SECOND = 8
 
 Show = Callable[[Board], None]
@@ -92,23 +94,39 @@ def lines_shower() -> Show:
 
 
 def wait(client: Client, board: Board, timeout: float | None, show: Show = lambda _: None) -> Board:
-    """Until every job of the board has finished. The timeout ends the waiting, not the jobs."""
-    ends = None if timeout is None else time.monotonic() + timeout
+    """Until every job of the board has finished. The timeout, or Ctrl-C, ends the waiting and not the jobs."""
+    ends = float("inf") if timeout is None else time.monotonic() + timeout
     inbox: queue.SimpleQueue[ServerMessage] = queue.SimpleQueue()
-    with _subscribed(client, board.projects, inbox):
-        poll_at = time.monotonic() + FIRST_POLL_SECONDS
-        show(board)
-        while not board.finished:
-            now = time.monotonic()
-            if ends is not None and now >= ends:
-                raise FinishTimeout(f"{', '.join(board.unfinished)} did not finish within {timeout:g} s")
-            if now >= poll_at:
-                board = _asked(client, board, board.unfinished)
-                poll_at = time.monotonic() + max(POLL_SECONDS, POLL_SECONDS_PER_JOB * len(board.unfinished))
-            else:
-                board = _heard(client, board, inbox, min(poll_at, ends or poll_at) - now)
+    latest = board
+    try:
+        with _subscribed(client, board.projects, inbox):
             show(board)
-    return board
+            for latest in _looks(client, board, inbox, ends):
+                show(latest)
+    except KeyboardInterrupt:
+        note(f"interrupted; the jobs go on. To stop them: auteur cancel {' '.join(latest.unfinished)}")
+        raise
+    if not latest.finished:
+        raise FinishTimeout(f"{', '.join(latest.unfinished)} did not finish within {timeout:g} s")
+    return latest
+
+
+def _looks(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", ends: float) -> Iterator[Board]:
+    """The board after each message and each poll. A server that is away for a while is waited for: it restarts."""
+    poll_at = time.monotonic() + FIRST_POLL_SECONDS
+    answered_at = time.monotonic()
+    while not board.finished and (now := time.monotonic()) < ends:
+        try:
+            if now >= poll_at:
+                poll_at = now + max(POLL_SECONDS, POLL_SECONDS_PER_JOB * len(board.unfinished))
+                board = _asked(client, board, board.unfinished)
+                answered_at = now
+            else:
+                board = _heard(client, board, inbox, min(poll_at, ends) - now)
+        except Unavailable:
+            if time.monotonic() - answered_at > AWAY_SECONDS:
+                raise
+        yield board
 
 
 def _asked(client: Client, board: Board, names: Sequence[str]) -> Board:

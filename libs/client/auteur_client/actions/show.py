@@ -81,7 +81,9 @@ def outputs(name: str, folder: Path | None, output: str, server: str | None) -> 
     with connect(server) as client:
         job = client.get(job_name(name))
         if not job.outputs and job.status is not ApiStatus.DONE:
-            raise NotFound(f"{job.job_id} has made nothing: it is {job.status}")
+            raise NotFound(
+                f"{job.job_id} has made nothing: it is {job.status}", hint=f"see why: auteur describe {job.job_id}"
+            )
         if folder is not None:
             save_outputs(client, job, folder, quiet=output == "json")
         if output == "json":
