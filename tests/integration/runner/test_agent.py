@@ -24,7 +24,7 @@ from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
-from auteur_kit.settings import NatsSettings
+from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.settings import AgentTimes, Identity
@@ -36,6 +36,7 @@ from auteur_standalone.engine.settings import EngineSettings
 from tests.integration.runner.conftest import ROOT
 from tests.support.echo import Echo
 from tests.support.scripted import Facts, echo_job, find, register, submit
+from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually, wait_for
 
 
@@ -51,6 +52,13 @@ async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
 
 @pytest.fixture
 async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
+    async with _engine(bus, store, tmp_path) as started:
+        yield started
+    await store.delete_prefix("default/")
+
+
+@asynccontextmanager
+async def _engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
     register(tmp_path / "runners", describe(Runner.of(Echo)))
     settings = EngineSettings(
         database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=8
@@ -61,7 +69,6 @@ async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine
     async with _running(asyncio.create_task(started.run(ready=up.set))):
         await asyncio.wait_for(up.wait(), 10)
         yield started
-    await store.delete_prefix("default/")
     ledger.close()
 
 
@@ -70,28 +77,29 @@ StartAgent = Callable[..., contextlib.AbstractAsyncContextManager[Agent]]
 
 @pytest.fixture
 def start_agent(fresh_nats: NatsSettings, tmp_path: Path) -> StartAgent:
-    @asynccontextmanager
-    async def start(**changes: str) -> AsyncIterator[Agent]:
-        identity = Identity(
-            runner="echo",
-            pool="echo",
-            target="tests.support.echo:Echo",
-            python=sys.executable,
-            directory=ROOT,
-            scratch=tmp_path / "scratch",
-            worker="echo-1",
-        ).model_copy(update=changes)
-        times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
-        async with Bus.connect(fresh_nats, name="agent") as own:
-            agent = Agent(identity, times, own, tier=None)
-            life = asyncio.create_task(agent.run())
-            try:
-                yield agent
-            finally:
-                agent.leave()
-                await asyncio.wait_for(life, 15)
+    return lambda **changes: _agent(fresh_nats, tmp_path, **changes)
 
-    return start
+
+@asynccontextmanager
+async def _agent(nats: NatsSettings, tmp_path: Path, **changes: str) -> AsyncIterator[Agent]:
+    identity = Identity(
+        runner="echo",
+        pool="echo",
+        target="tests.support.echo:Echo",
+        python=sys.executable,
+        directory=ROOT,
+        scratch=tmp_path / "scratch",
+        worker="echo-1",
+    ).model_copy(update=changes)
+    times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
+    async with Bus.connect(nats, name="agent") as own:
+        agent = Agent(identity, times, own, tier=None)
+        life = asyncio.create_task(agent.run())
+        try:
+            yield agent
+        finally:
+            agent.leave()
+            await asyncio.wait_for(life, 15)
 
 
 @pytest.fixture
@@ -255,6 +263,36 @@ async def test_a_worker_that_leaves_hands_a_long_job_back_and_another_runs_it(
     async with start_agent(worker="echo-2"):
         status = await finished(bus, "long")
     assert (status.phase, status.attempt, status.failures) == (Phase.SUCCEEDED, 2, 0)
+
+
+async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
+    own_nats: tuple[ServerProcess, NatsSettings],
+    own_store: tuple[ServerProcess, StoreSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTEUR_ECHO_LEDGER", str(tmp_path / "ledger"))
+    (nats, nats_settings), (store_process, store_settings) = own_nats, own_store
+    store = Store(store_settings)
+    await store.ensure_bucket()
+    facts = Facts()
+    async with contextlib.AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(Bus.connect(nats_settings, name="test"))
+        await bus.ensure_streams()
+        await bus.listen(subjects.EVENTS, facts.hear)
+        await stack.enter_async_context(_engine(bus, store, tmp_path))
+        await stack.enter_async_context(_agent(nats_settings, tmp_path))
+        await submit(bus, echo_job("tough", params={"steps": 20, "seconds": 1.5}))
+        await running(bus, facts, "tough")
+        store_process.kill()
+        nats.kill()
+        await eventually(lambda: [*tmp_path.glob("scratch/*/echo.json")], "the run to end while both are away")
+        await asyncio.to_thread(nats.start)
+        await asyncio.to_thread(store_process.start)
+        status = await finished(bus, "tough", seconds=40)
+    store.close()
+    assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
+    assert len(_lines(tmp_path / "ledger")) == 1
 
 
 # As a program
