@@ -1,0 +1,60 @@
+# The few verbs of this checkout. Each installs what it needs first; a second run finds it installed.
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+BIN := .venv/bin
+PYTHONS := libs services tests images/runners
+
+.PHONY: help demo up down logs status dev test unit lint fmt bench build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## from a clone to a picture in out/
+	@scripts/demo
+
+up: ## start the studio on this machine
+	@scripts/bootstrap
+	@$(BIN)/auteur up
+
+down: ## stop it; its data stays
+	@scripts/bootstrap --platform
+	@$(BIN)/auteur down
+
+status: ## what runs, and how much disk it uses
+	@scripts/bootstrap --platform
+	@$(BIN)/auteur status
+
+logs: ## what its programs write, until Ctrl-C
+	@scripts/bootstrap --platform
+	@$(BIN)/auteur server-logs --follow
+
+dev: ## install tests and linters too, and run the studio in the foreground
+	@scripts/bootstrap --dev
+	@$(BIN)/auteur up --foreground
+
+test: ## all tests, on real servers; minutes
+	@scripts/test
+
+unit: ## the tests that need no server; seconds
+	@scripts/bootstrap --dev --platform
+	@$(BIN)/python -m pytest -q tests/unit
+
+lint: ## what a change must pass: style, types, imports, hygiene
+	@scripts/bootstrap --dev --platform
+	$(BIN)/ruff check $(PYTHONS)
+	$(BIN)/ruff format --check $(PYTHONS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	scripts/check-hygiene
+
+fmt: ## format, and fix what can be fixed by itself
+	@scripts/bootstrap --dev --platform
+	$(BIN)/ruff check --fix $(PYTHONS)
+	$(BIN)/ruff format $(PYTHONS)
+
+bench: ## measure, with the goal beside each figure; minutes
+	@scripts/bootstrap --dev
+	$(BIN)/python -m tests.bench
+
+build: ## the wheels of the platform and its runners, into dist/
+	@scripts/build
