@@ -7,8 +7,8 @@ from decimal import Decimal
 from urllib.parse import urljoin
 
 from auteur_contracts.quantities import format_duration
-from auteur_contracts.resources import Failure, GenerationJobStatus
-from auteur_contracts.vocabulary import ApiStatus, Phase
+from auteur_contracts.resources import Condition, Failure, GenerationJobStatus
+from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
 from auteur_contracts.web.http import FunctionReply, GenerationReply, OutputReply, ProgressReply
 
 BAR_WIDTH = 10
@@ -323,21 +323,28 @@ def _resolved(job: GenerationReply, status: GenerationJobStatus | None) -> Facts
 
 
 def _history(job: GenerationReply, status: GenerationJobStatus | None) -> Facts:
-    conditions = sorted(status.conditions if status else (), key=lambda condition: condition.last_transition_time)
-    if not conditions:
-        return [
-            (_clock(job.created_at), "asked"),
-            *([(_clock(job.started_at), "started")] if job.started_at else []),
-            *([(_clock(job.finished_at), job.status)] if job.finished_at else []),
-        ]
-    width = max(len(f"{one.type} {one.status} {one.reason}") for one in conditions)
-    return [
-        (
-            _clock(one.last_transition_time),
-            f"{f'{one.type} {one.status} {one.reason}':<{width}}  {' '.join(one.message.split())}".rstrip(),
-        )
-        for one in conditions
+    """The conditions in the order they came to hold, between when it was asked and started. That a finished job no
+    longer runs goes without saying."""
+    over = (ConditionType.DISPATCHED, ConditionType.RUNNING) if job.status.finished else ()
+    conditions = [one for one in (status.conditions if status else ()) if one.type not in over]
+    width = max((len(_condition(one)) for one in conditions), default=0)
+    moments = [
+        (job.created_at, "asked"),
+        *((one.last_transition_time, f"{_condition(one):<{width}}  {one.message}") for one in conditions),
     ]
+    if job.started_at:
+        moments.append((job.started_at, f"attempt {job.attempt} started"))
+    if job.finished_at and not conditions:
+        moments.append((job.finished_at, job.status))
+    return [(_clock(moment), " ".join(text.splitlines()).rstrip()) for moment, text in sorted(moments, key=_moment)]
+
+
+def _condition(condition: Condition) -> str:
+    return f"{condition.type} {condition.status} {condition.reason}"
+
+
+def _moment(fact: tuple[datetime, str]) -> datetime:
+    return fact[0]
 
 
 def _made(out: OutputReply) -> str:

@@ -142,8 +142,9 @@ def test_outputs_are_listed_with_what_is_known_of_them() -> None:
 
 
 def test_describe_tells_a_failed_job_on_one_screen() -> None:
-    moment = "2026-11-21T11:59:50Z"
+    moment = "2026-11-21T11:59:52Z"
     conditions = [
+        {"type": "Running", "status": "False", "reason": "OutOfMemory", "lastTransitionTime": moment},
         {"type": "Finished", "status": "True", "reason": "OutOfMemory", "message": "", "lastTransitionTime": moment},
         {
             "type": "Accepted",
@@ -181,8 +182,10 @@ def test_describe_tells_a_failed_job_on_one_screen() -> None:
         "Parameters:",
         "  prompt  a small green ring",
         "What happened:",
+        f"  {asked - timedelta(seconds=12):%Y-%m-%d %H:%M:%S}  asked",
         f"  {asked - timedelta(seconds=12):%Y-%m-%d %H:%M:%S}  Accepted True Resolved     on diffusion-tiny",
-        f"  {asked - timedelta(seconds=10):%Y-%m-%d %H:%M:%S}  Finished True OutOfMemory",
+        f"  {asked - timedelta(seconds=10):%Y-%m-%d %H:%M:%S}  attempt 1 started",
+        f"  {asked - timedelta(seconds=8):%Y-%m-%d %H:%M:%S}  Finished True OutOfMemory",
         "Cost:",
         "  Took  2s",
         "Failure:",

@@ -19,7 +19,7 @@ from auteur_client.exits import Exit
 from auteur_client.render import ending_line, failure_text, job_table, moment_line
 from auteur_client.stream import EventStream
 from auteur_client.terminal import complain, note, say, screen, table_text
-from auteur_contracts.errors import AuteurError, NotFound, Unavailable
+from auteur_contracts.errors import AuteurError, Unavailable
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply
 from auteur_contracts.web.socket import ServerMessage
@@ -45,7 +45,8 @@ def watch(
         else:
             board = Board(tuple(job for job in client.jobs(JobFilter(project=project)) if not job.status.finished))
         if not board.jobs:
-            raise NotFound("no job is waiting or running", hint="see what there was: auteur get")
+            note("no job is waiting or running; see what there was: auteur get")
+            return Exit.OK
         return finish(client, show_until_finished(client, board, timeout), folder)
 
 
