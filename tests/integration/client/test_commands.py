@@ -428,8 +428,26 @@ def test_help_names_every_verb_and_the_exit_codes(auteur: Terminal) -> None:
 
 def test_help_loads_nothing_that_only_requests_need() -> None:
     program = (
-        "import sys; from auteur_client import cli; cli.entry_points = lambda group: ();"
-        "cli.run(['--help']); print(sorted({'httpx', 'yaml', 'rich.live'} & set(sys.modules)))"
+        "import sys; from auteur_client import app; app.entry_points = lambda group: ();"
+        "app.run_app(['--help']); print(sorted({'httpx', 'yaml', 'rich.live'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['typer'] = None; from auteur_client.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (Exit.REFUSED, "hint: pip install 'auteur[client]'")
+
+
+def test_a_part_that_is_not_installed_leaves_its_commands_with_an_explanation(
+    auteur: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "auteur_standalone.commands", None)
+
+    ran = auteur("up", "--foreground")
+
+    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert ran.err.startswith('error: "auteur up" needs a part that is not installed')
+    assert ran.err.endswith("hint: pip install 'auteur[standalone]'\n")

@@ -26,9 +26,7 @@ def retry(name: Name, server: Server = None) -> None:
 
 
 def delete(names: Names, server: Server = None) -> None:
-    """Forget jobs.
-
-    Unfinished ones are cancelled first. The files they made stay in the store."""
+    """Delete jobs and the files they made. Unfinished ones are cancelled first."""
     from auteur_client.actions import change
 
     raise typer.Exit(change.delete(names, server))
