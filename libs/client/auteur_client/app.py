@@ -14,6 +14,19 @@ from auteur_client.commands import ask, change, follow, look
 from auteur_client.exits import Exit
 
 COMMAND_GROUP = "auteur.commands"
+OUR_VERBS: tuple[Callable[..., None], ...] = (
+    ask.apply,
+    ask.create,
+    look.get,
+    look.describe,
+    follow.watch,
+    follow.logs,
+    change.cancel,
+    change.retry,
+    change.delete,
+    look.outputs,
+    look.functions,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ KNOWN_PARTS = {
 }
 
 
-def build_app() -> typer.Typer:
+def build_app(*, with_parts: bool = True) -> typer.Typer:
     app = typer.Typer(
         name="auteur",
         help="Ask for pictures, voices, clips and films; watch them being made; keep every take.",
@@ -43,29 +56,25 @@ def build_app() -> typer.Typer:
         invoke_without_command=True,
     )
     app.callback()(_root)
-    for verb in (
-        ask.apply,
-        ask.create,
-        look.get,
-        look.describe,
-        follow.watch,
-        follow.logs,
-        change.cancel,
-        change.retry,
-        change.delete,
-        look.outputs,
-        look.functions,
-    ):
+    for verb in OUR_VERBS:
         app.command()(verb)
-    for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
-        _add(app, entry)
+    if with_parts:
+        for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
+            _add(app, entry)
     return app
+
+
+def needs_parts(words: Sequence[str]) -> bool:
+    """Our own verbs do without the other packages' commands, and without the time that importing those takes."""
+    verb = next((word for word in words if not word.startswith("-")), "")
+    return verb not in {ours.__name__ for ours in OUR_VERBS}
 
 
 def run_app(words: Sequence[str]) -> int:
     """One command, from words to exit code."""
     try:
-        ended = typer.main.get_command(build_app()).main(args=list(words), prog_name="auteur", standalone_mode=False)
+        command = typer.main.get_command(build_app(with_parts=needs_parts(words)))
+        ended = command.main(args=list(words), prog_name="auteur", standalone_mode=False)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except typer.Abort:
