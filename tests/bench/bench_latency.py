@@ -57,6 +57,7 @@ def main(jobs: int) -> None:
         ledger = Path(folder) / "ledger"
         with running(Path(folder) / "home", **{LEDGER: str(ledger)}) as stack:
             stack.add_echo()
+            stack.wait_until_ready("echo")
             measure(stack, ledger, 10)
             took = measure(stack, ledger, jobs)
     show(

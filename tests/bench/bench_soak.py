@@ -51,7 +51,8 @@ def main(jobs: int, workers: int) -> None:
         }
         with running(Path(folder) / "home", **settings) as stack:
             stack.add_echo(workers=workers)
-            pids = {part: stack.pid_of(part) or 0 for part in _PARTS}
+            stack.wait_until_ready("echo")
+            pids = {part: stack.pid_of(part) for part in _PARTS}
             for first in range(0, jobs, _BATCH):
                 seconds.append(asyncio.run(run_batch(stack, first, min(_BATCH, jobs - first))))
                 if first + _BATCH == 2 * _BATCH:

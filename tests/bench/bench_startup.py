@@ -7,15 +7,19 @@ from pathlib import Path
 import httpx
 
 from tests.bench.table import Figure, show
-from tests.support.stack import Stack
+from tests.support.stack import CHECKOUT, Stack
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder) / "home")
+        # A new data folder, and the runners' environments of this checkout: what `make up` finds.
+        environments = str(CHECKOUT / ".auteur" / "envs")
+        found = {"AUTEUR_STANDALONE__DISCOVER": "true", "AUTEUR_STANDALONE__ENVIRONMENTS": environments}
+        stack = Stack(Path(folder) / "home", **found)
         began = time.monotonic()
-        ready = stack.up()
         try:
+            stack.up()
+            ready = time.monotonic() - began
             stack.wait_until_ready("text-to-image")
             warm = time.monotonic() - began
             with httpx.Client(base_url=stack.url, timeout=30) as client:
@@ -24,7 +28,7 @@ def main() -> None:
                     time.sleep(0.05)
             picture = time.monotonic() - began
         finally:
-            stack.down()
+            stack.end()
     show(
         "from `auteur up`",
         [

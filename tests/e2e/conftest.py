@@ -12,6 +12,7 @@ from tests.support.stack import Stack, running
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with running(tmp_path_factory.mktemp("studio") / "home") as started:
         started.add_echo()
+        started.wait_until_ready("echo")
         yield started
 
 

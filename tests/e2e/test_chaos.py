@@ -1,11 +1,14 @@
 """Every part of the studio is killed (-9) again and again: nothing accepted is lost, nothing is done twice."""
 
 import json
+import os
 import random
+import signal
 import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support.echo import LEDGER
-from tests.support.stack import Stack, children_of, kill
+from tests.support.stack import Stack, children_of, running
 from tests.support.waiting import wait_for
 
 JOBS = 210
@@ -53,11 +56,7 @@ class Client:
 
 
 def agents(stack: Stack) -> list[int]:
-    return [
-        int(part["pid"])
-        for part in stack.status()["parts"]
-        if part["name"].startswith("runner-echo") and part.get("pid")
-    ]
+    return [part.pid for part in stack.state.parts if part.name.startswith("runner-echo") and part.pid]
 
 
 def victim(stack: Stack, part: str) -> int | None:
@@ -72,16 +71,16 @@ def victim(stack: Stack, part: str) -> int | None:
 
 
 def strike(stack: Stack, part: str) -> None:
-    pid = wait_for(lambda: victim(stack, part), f"{part} to be there", seconds=60)
-    kill(pid)
+    def struck() -> bool:
+        with suppress(OSError):  # died with its parent since we looked
+            if pid := victim(stack, part):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    wait_for(struck, f"{part} to be there", seconds=60)
     if part == "supervisor":
         stack.up()
-
-
-def running_on_an_agent(url: str) -> tuple[str, int] | None:
-    """A job that runs now, and its attempt."""
-    items = httpx.get(f"{url}/v1/generations", params={"status": "running", "limit": 1}, timeout=10).json()["items"]
-    return (items[0]["job_id"], items[0]["attempt"]) if items else None
 
 
 @pytest.mark.chaos
@@ -90,16 +89,14 @@ def test_no_accepted_job_is_lost_or_committed_twice_however_the_parts_die(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = tmp_path / "ledger"
-    stack = Stack(
-        tmp_path / "home",
-        {LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60", "AUTEUR_LOG__LEVEL": "info"},
-    )
+    stack = Stack(tmp_path / "home", **{LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60"})
     stack.up()
     client = Client(stack.url)
     thread = threading.Thread(target=client.run, name="client")
     kills: Counter[str] = Counter()
     try:
         stack.add_echo(workers=WORKERS)
+        stack.wait_until_ready("echo")
         thread.start()
         schedule = [part for _ in range(ROUNDS) for part in PARTS]
         random.Random(7).shuffle(schedule)
@@ -117,7 +114,7 @@ def test_no_accepted_job_is_lost_or_committed_twice_however_the_parts_die(
     finally:
         client.stopped.set()
         thread.join(20)
-        stack.down()
+        stack.end()
 
     truth = engine_view(stack)
     executions = ledger.read_text().splitlines()
@@ -156,7 +153,7 @@ def seen_by_gateway(view: dict[str, object]) -> tuple[object, ...]:
 
 def engine_view(stack: Stack) -> dict[str, tuple[object, ...]]:
     """The truth, read from the engine's own database after everything has stopped."""
-    connection = sqlite3.connect(stack.home / "engine.db")
+    connection = sqlite3.connect(stack.layout.engine_database)
     rows = [json.loads(text) for (text,) in connection.execute("SELECT resource FROM resources")]
     connection.close()
     return {
@@ -173,24 +170,19 @@ def engine_view(stack: Stack) -> dict[str, tuple[object, ...]]:
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_a_lost_worker_shows_within_ten_seconds_and_its_job_is_done_all_the_same(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "home")
-    stack.up()
-    try:
-        stack.add_echo(workers=1)
-        body = {"function": "echo", "name": "long", "params": {"seconds": 8, "steps": 80}}
-        httpx.post(f"{stack.url}/v1/generations", json=body, timeout=10).raise_for_status()
-        running = wait_for(lambda: running_on_an_agent(stack.url), "the job to run", seconds=30)
-        assert running == ("long", 1)
-        kill(agents(stack)[0])
+    with running(tmp_path / "home") as stack:
+        stack.add_echo()
+        stack.wait_until_ready("echo")
+        stack.submit(name="long", params={"seconds": 8, "steps": 80})
+        wait_for(lambda: stack.call("GET", "/v1/generations/long")[1]["status"] == "running", "the job to run")
+        strike(stack, "agent")
         struck = time.monotonic()
 
         def noticed() -> bool:
-            view = httpx.get(f"{stack.url}/v1/generations/long", timeout=10).json()
+            _, view = stack.call("GET", "/v1/generations/long")
             return bool(view["phase"] != "Running" or view["attempt"] > 1)
 
-        wait_for(noticed, "the loss to show", seconds=15)
+        wait_for(noticed, "the loss to show")
         assert time.monotonic() - struck < 10
-        views = wait_for(lambda: finished_views(stack, ["long"]), "the job to be done", seconds=60)
-        assert (views["long"]["status"], views["long"]["attempt"]) == ("done", 2)
-    finally:
-        stack.down()
+        view = stack.finished("long")
+        assert (view["status"], view["attempt"]) == ("done", 2)

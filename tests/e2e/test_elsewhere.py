@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.stack import ROOT, free_port
+from auteur_standalone.ports import free_ports
+from tests.support.stack import CHECKOUT
 
 pytestmark = pytest.mark.timeout(420)
-SDK_PAGE = ROOT / "docs" / "architecture" / "add-a-function.md"
+UV = Path(sys.executable).parent / "uv"
+SDK_PAGE = CHECKOUT / "docs" / "architecture" / "add-a-function.md"
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -33,25 +34,17 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def uv() -> str:
-    found = shutil.which("uv") or str(ROOT / ".auteur" / "tools" / "bin" / "uv")
-    if not Path(found).exists():
-        pytest.fail("uv was not found: make test installs it")
-    return found
-
-
-@pytest.fixture(scope="module")
-def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    run(uv, "build", "--wheel", "--out-dir", out, ROOT, cwd=out)
+    run(UV, "build", "--wheel", "--out-dir", out, CHECKOUT, cwd=out)
     (built,) = out.glob("auteur-*.whl")
     return built
 
 
-def environment(uv: str, folder: Path, *requirements: str) -> Path:
+def environment(folder: Path, *requirements: str) -> Path:
     """The bin folder of a new environment with what is asked for, in the versions of the lock."""
-    run(uv, "venv", "-q", "--python", sys.executable, folder, cwd=folder.parent)
-    constraints = ("-c", str(ROOT / "requirements.lock"))
+    run(UV, "venv", "-q", "--python", sys.executable, folder, cwd=folder.parent)
+    constraints = ("-c", str(CHECKOUT / "requirements.lock"))
     run(
         uv,
         "pip",
@@ -67,12 +60,12 @@ def environment(uv: str, folder: Path, *requirements: str) -> Path:
 
 
 def test_a_runner_of_30_lines_in_its_own_environment_runs_on_a_studio_installed_from_wheels(
-    uv: str, wheel: Path, tmp_path: Path
+    wheel: Path, tmp_path: Path
 ) -> None:
-    studio = environment(uv, tmp_path / "studio", f"{wheel}[standalone]")
+    studio = environment(tmp_path / "studio", f"{wheel}[standalone]")
     author = tmp_path / "author"
     author.mkdir()
-    theirs = environment(uv, author / ".venv", str(wheel), "pillow")
+    theirs = environment(author / ".venv", str(wheel), "pillow")
     example = re.search(r"```python\n(.*?)```", SDK_PAGE.read_text(), re.DOTALL)
     assert example is not None
     (author / "flip.py").write_text(example.group(1))
@@ -82,7 +75,7 @@ def test_a_runner_of_30_lines_in_its_own_environment_runs_on_a_studio_installed_
 
     home = {"AUTEUR_HOME": str(tmp_path / "home")}
     auteur = studio / "auteur"
-    run(auteur, "up", "--port", str(free_port()), cwd=author, **home)
+    run(auteur, "up", "--port", str(free_ports(1)[0]), cwd=author, **home)
     try:
         run(auteur, "runners", "add", theirs / "python", "flip:Flip", cwd=author, **home)
         run(

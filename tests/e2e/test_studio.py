@@ -153,33 +153,33 @@ def test_apply_creates_then_is_unchanged_then_names_what_is_immutable(stack: Sta
     }
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(resource))
-    assert "created" in stack.auteur("apply", "-f", str(file)).stdout
-    assert "unchanged" in stack.auteur("apply", "-f", str(file)).stdout
-    assert stack.auteur("watch", name).returncode == 0
+    assert "created" in stack.run("apply", "-f", str(file)).stdout
+    assert "unchanged" in stack.run("apply", "-f", str(file)).stdout
+    assert stack.run("watch", name).returncode == 0
     again = tmp_path / "again.yaml"
-    again.write_text(stack.auteur("get", name, "-o", "yaml").stdout)
-    assert "unchanged" in stack.auteur("apply", "-f", str(again)).stdout
+    again.write_text(stack.run("get", name, "-o", "yaml").stdout)
+    assert "unchanged" in stack.run("apply", "-f", str(again)).stdout
     file.write_text(yaml.safe_dump({**resource, "spec": {"function": "echo", "params": {"text": "other"}}}))
-    refused = stack.auteur("apply", "-f", str(file), check=False)
+    refused = stack.auteur("apply", "-f", str(file))
     assert refused.returncode == 2
     assert "spec.params.text" in refused.stderr
 
 
 def test_the_command_line_corrects_a_parameter_and_exits_with_2(stack: Stack) -> None:
-    refused = stack.auteur("create", "echo", "text=x", "stepz=3", check=False)
+    refused = stack.auteur("create", "echo", "text=x", "stepz=3")
     assert refused.returncode == 2
     assert 'echo has no parameter "stepz"; did you mean "steps"' in refused.stderr
 
 
 def test_outputs_are_saved_and_the_exit_code_tells_how_a_job_ended(stack: Stack, tmp_path: Path) -> None:
-    created = stack.auteur("create", "echo", "text=saved", "--wait", "--out", str(tmp_path / "out"))
+    created = stack.run("create", "echo", "text=saved", "--wait", "--out", str(tmp_path / "out"))
     assert created.returncode == 0
     (saved,) = (tmp_path / "out").iterdir()
     assert "saved" in saved.read_text()
-    failed = stack.auteur("create", "echo", "fail=user", "--wait", check=False)
+    failed = stack.auteur("create", "echo", "fail=user", "--wait")
     assert failed.returncode == 1
 
 
 def test_a_second_up_says_that_it_runs_already(stack: Stack) -> None:
-    again = stack.auteur("up")
+    again = stack.run("up")
     assert stack.url in again.stdout + again.stderr
