@@ -29,8 +29,11 @@ def main() -> int:
             serve(arguments.target, arguments.fd, arguments.parent)
             return 0
         case _:
-            from auteur_runner.agent.program import main as agent  # noqa: PLC0415 -- the kit is not in a runner's base
-
+            try:
+                from auteur_runner.agent.program import main as agent  # noqa: PLC0415 -- not in a runner's base
+            except ModuleNotFoundError as error:
+                sys.stderr.write(f"error: the agent needs {error.name}: install auteur[agent]\n")
+                return 2
             return agent(rest)
 
 

@@ -75,7 +75,13 @@ class _Talk:
             self._socket.sendall(frame)
 
     def listen(self) -> None:
-        threading.Thread(target=self._read, name="auteur-reader", daemon=True).start()
+        threading.Thread(target=self._read_to_the_end, name="auteur-reader", daemon=True).start()
+
+    def _read_to_the_end(self) -> None:
+        try:
+            self._read()
+        finally:
+            _leave()
 
     def _read(self) -> None:
         while header := self._stream.read(protocol.HEADER):
@@ -91,8 +97,7 @@ class _Talk:
                     if (uid, attempt) == self._newest:
                         self._cancelled.set()
                 case protocol.Exit():
-                    break
-        _leave()
+                    return
 
 
 def _leave() -> None:

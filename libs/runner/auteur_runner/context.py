@@ -17,6 +17,7 @@ from auteur_runner import protocol, saving
 from auteur_runner.errors import JobCancelled
 from auteur_runner.media import Media
 from auteur_runner.progress import Shown, Span, open_span, worth_showing
+from auteur_runner.text import clean
 
 Level = Literal["debug", "info", "warning", "error"]
 Say = Callable[[protocol.Up], None]
@@ -56,7 +57,7 @@ class _Talk:
 
     def log(self, line: object, level: Level = "info") -> None:
         """A line of the job's log. `print` works as well."""
-        self._say(protocol.Log(level=level, line=str(line)[:4096]))
+        self._say(protocol.Log(level=level, line=clean(line, 4096)))
 
     def check_cancelled(self) -> None:
         """Raises JobCancelled when the job was cancelled. `step()` does it for you."""
@@ -74,7 +75,7 @@ class _Talk:
         if self._open is not None:
             raise RuntimeError(f'phase "{name}" was opened inside "{self._open.span.phase}": phases follow each other')
         self.check_cancelled()
-        span = open_span(name, reached=self._reached, steps=steps, weight=weight, now=time.monotonic())
+        span = open_span(clean(name, 64), reached=self._reached, steps=steps, weight=weight, now=time.monotonic())
         phase = self._open = Phase(self, span)
         self.show(span, None)
         try:
@@ -85,7 +86,7 @@ class _Talk:
 
     def show(self, span: Span, message: str | None) -> None:
         now = time.monotonic()
-        progress = span.progress(now, message)
+        progress = span.progress(now, message and clean(message, 512))
         if worth_showing(self._shown, progress, now):
             self._shown = Shown(progress, now)
             self._say(protocol.Progressed(progress=progress))
@@ -118,13 +119,14 @@ class Context(_Talk):
 
     def metric(self, name: str, value: float) -> None:
         """A named figure of the run; it ends up in the report."""
-        self._say(protocol.Metric(name=name, value=value))
+        self._say(protocol.Metric(name=name, value=float(value)))
 
     def warning(self, text: str) -> None:
         """Something the user should know although the job goes on. Shown with the result."""
+        text = clean(text, 512)
         if text not in self._warnings and len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(text)
-            self._say(protocol.Warned(text=text[:512]))
+            self._say(protocol.Warned(text=text))
 
     def preview_due(self) -> bool:
         """Ask before computing a preview: at most two a second are shown."""
@@ -134,7 +136,11 @@ class Context(_Talk):
         """Show an unfinished picture (a PIL image, or an encoded one as bytes). Dropped when the last one is fresh."""
         if not self.preview_due():
             return
-        jpeg = saving.preview_jpeg(picture)
+        try:
+            jpeg = saving.preview_jpeg(picture)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, a preview is not worth a failed run
+            self.log(f"preview dropped: {error!r}", level="warning")
+            jpeg = None
         self._next_preview = time.monotonic() + PREVIEW_SECONDS
         if jpeg is None:
             return

@@ -2,6 +2,9 @@
 
 import inspect
 
+from pydantic import ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+
 from auteur_contracts.resources import (
     FunctionDeclaration,
     FunctionRunner,
@@ -12,11 +15,20 @@ from auteur_contracts.resources import (
     Tier,
     TierDeclaration,
 )
+from auteur_runner.errors import AuthoringError
 from auteur_runner.function import Function, Runner, files_of
 from auteur_runner.media import Input, Media
 
 
 def describe(runner: Runner) -> FunctionRunner:
+    """Raises AuthoringError where a declaration cannot be told to others."""
+    try:
+        return _describe(runner)
+    except (ValidationError, PydanticInvalidForJsonSchema) as error:
+        raise AuthoringError(f'runner "{runner.name}" cannot be described: {error}') from error
+
+
+def _describe(runner: Runner) -> FunctionRunner:
     return FunctionRunner(
         metadata=ObjectMeta(name=runner.name),
         spec=FunctionRunnerSpec(

@@ -37,12 +37,12 @@ class ChildDied(Exception):
         self.log_tail = log_tail
         super().__init__(f"the function's process {how_it_ended(returncode)}")
 
-    def failure(self) -> Failure:
+    def failure(self, during: str = "the run") -> Failure:
         remedy = "SIGKILL is often the system running out of memory." if self.returncode == -signal.SIGKILL else ""
         return Failure(
             fault=Fault.FUNCTION,
             reason=Reason.FUNCTION_FAILED,
-            message=f"The function's process {how_it_ended(self.returncode)} during the run.",
+            message=f"The function's process {how_it_ended(self.returncode)} during {during}.",
             remedy=remedy,
             log_tail=self.log_tail,
             recycle=True,
@@ -141,8 +141,8 @@ class ChildProcess:
     def __init__(self, popen: subprocess.Popen[bytes], log: _Log) -> None:
         self._popen = popen
         self._log = log
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._reader = asyncio.StreamReader()
+        self._writer: asyncio.StreamWriter | None = None
         self._pipes: list[_Pipe] = []
         self._transports: list[asyncio.ReadTransport] = []
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -174,6 +174,7 @@ class ChildProcess:
         finally:
             theirs.close()
         child = cls(popen, _Log(on_log))
+        child._watch()
         try:
             await child._connect(ours)
             await asyncio.wait_for(child._greet(), hello_seconds)
@@ -215,7 +216,7 @@ class ChildProcess:
                     case protocol.Progressed() as event:
                         yield event
         finally:
-            self._rest()
+            self._stand_down()
 
     async def run(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
         """Run a job; the last item is its ending. Raises ChildDied, unless the death was our own forced cancel."""
@@ -228,11 +229,12 @@ class ChildProcess:
                     case protocol.Log() as line:
                         self._log.take(line)
                     case protocol.Failed(failure=failure):
-                        await self._let_pipes_catch_up()
+                        await self._let_pipes_catch_up()  # what it printed belongs to the failure
                         tail = failure.log_tail or self.log_tail
                         yield protocol.Failed(failure=failure.model_copy(update={"log_tail": tail}))
                         return
                     case protocol.Succeeded() | protocol.Cancelled() as ending:
+                        await self._let_pipes_catch_up()
                         yield ending
                         return
                     case protocol.Hello() | protocol.Ready() | protocol.SetupFailed():
@@ -244,7 +246,7 @@ class ChildProcess:
                 raise
             yield protocol.Cancelled(forced=True)
         finally:
-            self._rest()
+            self._stand_down()
             self._log.settle()
 
     def cancel(self, uid: str, attempt: int, grace: float = CANCEL_GRACE) -> None:
@@ -273,7 +275,6 @@ class ChildProcess:
     async def _connect(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._reader, self._writer = await asyncio.open_connection(sock=connection)
-        self._watch()
         loop = asyncio.get_running_loop()
         for stream, file in (("stdout", self._popen.stdout), ("stderr", self._popen.stderr)):
             transport, pipe = await loop.connect_read_pipe(lambda stream=stream: _Pipe(stream, self._log), file)  # type: ignore[misc]
@@ -298,7 +299,7 @@ class ChildProcess:
 
     def _send(self, message: protocol.Down) -> None:
         """Never waits: what we say is small, and a child that does not listen is killed, not waited for."""
-        if not self._writer.is_closing():
+        if self._writer is not None and not self._writer.is_closing():
             self._writer.write(protocol.encode(message))
 
     async def _receive(self) -> protocol.Up:
@@ -319,7 +320,8 @@ class ChildProcess:
     async def _let_pipes_catch_up(self) -> None:
         """What was printed before a message may come after it: the pipes are not the socket."""
         if self.alive:
-            await asyncio.sleep(0)
+            for _ in range(3):  # it was in the pipe before: a round or two of the loop read it
+                await asyncio.sleep(0)
             return
         if self._pipes:
             await asyncio.wait({pipe.closed for pipe in self._pipes}, timeout=_LAST_WORDS)
@@ -346,7 +348,7 @@ class ChildProcess:
         # A grandchild may hold the socket: end the read after what is in it was read.
         asyncio.get_running_loop().call_later(_LAST_WORDS / 5, self._reader.feed_eof)
 
-    def _rest(self) -> None:
+    def _stand_down(self) -> None:
         """Nothing runs: nothing is to be killed."""
         self._busy = False
         if self._killing is not None:
@@ -363,7 +365,7 @@ class ChildProcess:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _hang_up(self) -> None:
-        if hasattr(self, "_writer"):
+        if self._writer is not None:
             self._writer.close()
         for transport in self._transports:
             transport.close()

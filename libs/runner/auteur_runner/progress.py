@@ -45,7 +45,7 @@ class Span:
             step=self.step if self.steps else None,
             steps=self.steps,
             eta_seconds=self.eta_seconds(now),
-            message=message and message[:512],
+            message=message,
         )
 
 
@@ -54,7 +54,7 @@ def open_span(phase: str, *, reached: float, steps: int | None, weight: float | 
     if steps is not None and steps < 1:
         steps = None
     share = weight if weight is not None else (1 - reached) * (_STEPPED_SHARE if steps else _PLAIN_SHARE)
-    return Span(phase[:64], reached, max(reached, min(1.0, reached + share)), steps, now)
+    return Span(phase, reached, max(reached, min(1.0, reached + share)), steps, now)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Worker:
                 yield event
         except (ChildDied, SetupFailed) as error:
             await self._drop()
-            raise error if isinstance(error, SetupFailed) else SetupFailed(error.failure()) from error
+            raise error if isinstance(error, SetupFailed) else SetupFailed(error.failure("its setup")) from error
         self.load_seconds = time.monotonic() - began
 
     async def run(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
@@ -54,7 +54,7 @@ class Worker:
             if self._cancelled:
                 ending = protocol.Cancelled()
             else:
-                async for event in (await self._ensure_child()).run(order):
+                async for event in self._run_prepared(order):
                     if isinstance(event, protocol.Ending):
                         ending = event
                     else:
@@ -68,6 +68,22 @@ class Worker:
         if self.pid is None or (isinstance(ending, protocol.Failed) and ending.failure.recycle):
             await self._drop()
         yield ending or protocol.Cancelled(forced=True)
+
+    async def _run_prepared(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
+        """A child that died while it was idle is replaced; its death is not this job's. Once `run` was entered (the
+        child said so before) there is no second try."""
+        entered = False
+        try:
+            async for event in (await self._ensure_child()).run(order):
+                entered = True
+                yield event
+        except ChildDied:
+            if entered:
+                raise
+            async for loading in self.prepare(order.tier):
+                yield _while_loading(loading)
+            async for event in (await self._ensure_child()).run(order):
+                yield event
 
     def cancel(self, uid: str, attempt: int, grace: float = CANCEL_GRACE) -> None:
         """Stop this job, if it is the one that runs. While its model is loading there is nothing to ask: the child

@@ -309,8 +309,8 @@ def program(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[Callable[[], "
         "AUTEUR_AGENT__DRAIN": "1s",
         "AUTEUR_ECHO_LEDGER": str(tmp_path / "ledger"),
     }
-    argv = (sys.executable, "-m", "auteur_runner", "agent", "--runner", "echo", "--target", "tests.support.echo:Echo")
-    argv += ("--scratch", str(tmp_path / "scratch"), "--directory", str(ROOT))
+    words = ("--runner", "echo", "--target", "tests.support.echo:Echo", "--directory", str(ROOT))
+    argv = (sys.executable, "-m", "auteur_runner", "agent", *words, "--scratch", str(tmp_path / "scratch"))
 
     def start() -> subprocess.Popen[bytes]:
         with (tmp_path / "agent.log").open("ab") as log:
@@ -343,9 +343,9 @@ async def test_sigterm_ends_an_idle_agent_with_exit_code_zero(
     bus: Bus, engine: Engine, beats: list[Heartbeat], program: Callable[[], "subprocess.Popen[bytes]"]
 ) -> None:
     process = program()
-    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready")
+    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready", seconds=40)
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await asyncio.to_thread(process.wait, 20) == 0
     await eventually(lambda: beats[-1].state is WorkerState.DRAINING, "its last word")
 
 

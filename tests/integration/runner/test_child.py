@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -400,7 +401,19 @@ async def test_the_ledger_counts_executions(
     runs = [order(), order()]
     for run in runs:
         await carry_out(worker, run)
-    assert ledger.read_text().splitlines() == [f"{run.uid} 1" for run in runs]
+    noted = [line.split()[:2] for line in ledger.read_text().splitlines()]
+    assert noted == [[run.uid, "1"] for run in runs]
+
+
+async def test_a_child_that_died_while_it_was_idle_costs_no_job(worker: Worker, order: OrderOf) -> None:
+    await carry_out(worker, order())
+    before = worker.pid
+    assert before is not None
+    os.kill(before, signal.SIGKILL)  # and nobody has noticed yet
+    told = await carry_out(worker, order(steps=2))
+    assert isinstance(told[-1], protocol.Succeeded)
+    assert [event.type for event in told].count("started") == 1
+    assert worker.pid not in (None, before)
 
 
 async def test_a_child_is_not_told_the_way_to_nats(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

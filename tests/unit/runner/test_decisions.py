@@ -152,6 +152,9 @@ def test_an_unanswered_claim_is_asked_again_as_the_same_claim_and_a_settled_one_
     other = ORDER.model_copy(update={"attempt": 3})
     assert claims.nonce(ORDER) == claims.nonce(ORDER)
     assert claims.nonce(ORDER) != claims.nonce(other)
+    refused = claims.nonce(other)
+    claims.forget(other)
+    assert claims.nonce(other) != refused
     assert not claims.is_settled(ORDER)
     claims.settle(ORDER)
     assert claims.is_settled(ORDER)

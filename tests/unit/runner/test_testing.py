@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import pytest
 from PIL import Image
 
-from auteur_runner import Context, Function, InvalidRequest, JobCancelled, Media, MediaType, OutOfMemory, PlatformError
+from auteur_runner import (
+    Context,
+    Function,
+    InvalidRequest,
+    JobCancelled,
+    Media,
+    MediaType,
+    OutOfMemory,
+    PlatformError,
+    SetupContext,
+)
 from auteur_runner.saving import PREVIEW_BYTES, preview_jpeg
 from auteur_runner.testing import RunFailed, cancel_after, run_function
 from tests.support.echo import Echo
@@ -20,7 +30,7 @@ class Paint(Function):
         picture: Annotated[Media, MediaType("image/png")]
         more: tuple[Annotated[Media, MediaType("image/*")], ...] = ()
 
-    def setup(self, ctx: Context) -> None:
+    def setup(self, ctx: SetupContext) -> None:
         with ctx.phase("loading model"):
             self.colour = "green"
 
@@ -74,7 +84,7 @@ def test_a_picture_carries_what_it_was_made_from() -> None:
 
 def _info(path: Path) -> dict[str, Any]:
     with Image.open(path) as picture:
-        return dict(picture.info)
+        return {str(key): value for key, value in picture.info.items()}
 
 
 def test_inputs_and_params_are_checked_as_on_the_platform(tmp_path: Path) -> None:
@@ -97,6 +107,28 @@ def test_a_failure_is_raised_as_what_it_is(how: str, raised: type[Exception]) ->
 def test_a_cancel_can_come_at_any_look(looks: int) -> None:
     with pytest.raises(JobCancelled):
         run_function(Echo, {"steps": 5}, cancelled=cancel_after(looks))
+
+
+class Broken(Function):
+    name = "broken"
+
+    class Output(Function.Output):
+        text: Media
+
+    def run(self, params: Function.Params, ctx: Context) -> Output:  # noqa: ARG002 -- it has none
+        ctx.log("half a character: \udce4")
+        ctx.warning("\udce4")
+        ctx.preview(b"not a picture")
+        with ctx.phase("\udce4" * 100):
+            return self.Output(text=ctx.save(b"", "a.txt"))
+
+
+def test_texts_that_cannot_be_encoded_and_pictures_that_are_none_do_not_fail_a_run() -> None:
+    result = run_function(Broken)
+    assert result.log[0] == "half a character: ?"
+    assert result.log[1].startswith("preview dropped: UnidentifiedImageError")
+    assert result.warnings == ("?",)
+    assert result.progress[0].phase == "?" * 64
 
 
 class Odd(Function):

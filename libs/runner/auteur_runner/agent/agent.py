@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry import context, propagate
 from pydantic import TypeAdapter, ValidationError
 
 from auteur_contracts import subjects
@@ -59,7 +60,7 @@ class Condition:
 
 
 class Claims:
-    """The attempts this process has asked for, and their nonces. What was claimed once is never run again here."""
+    """The attempts this process has asked for, and their nonces. What was granted once is never run again here."""
 
     def __init__(self) -> None:
         self._nonces: OrderedDict[tuple[str, int], str] = OrderedDict()
@@ -73,9 +74,14 @@ class Claims:
         return found
 
     def settle(self, order: Order) -> None:
+        """Granted."""
         self._settled[order.uid, order.attempt] = None
         self._nonces.pop((order.uid, order.attempt), None)
         _forget_oldest(self._settled)
+
+    def forget(self, order: Order) -> None:
+        """Refused: should the same attempt be offered again, it may be asked for again."""
+        self._nonces.pop((order.uid, order.attempt), None)
 
     def is_settled(self, order: Order) -> bool:
         return (order.uid, order.attempt) in self._settled
@@ -195,9 +201,11 @@ class Agent:
                 await delivery.term()
                 continue
             self._idle.clear()
+            trace = context.attach(propagate.extract(delivery.headers))  # the report belongs to the order's trace
             try:
                 await self._on_order(order, delivery)
             finally:
+                context.detach(trace)
                 self._idle.set()
 
     async def _on_order(self, order: Order, delivery: Delivery) -> None:
@@ -213,7 +221,7 @@ class Agent:
                 await delivery.nak(_GIVE_BACK_DELAY)
             case ClaimRefused(reason=reason):
                 log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
-                self._claims.settle(order)
+                self._claims.forget(order)
                 await delivery.ack()
             case Grant() as grant:
                 self._claims.settle(order)

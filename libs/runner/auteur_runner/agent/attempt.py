@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from auteur_contracts.errors import AuteurError
@@ -88,9 +88,13 @@ class Attempt:
         """Inputs, run, uploads. The folder is gone afterwards."""
         deadline = self._grant.deadline_seconds
         timer = asyncio.get_running_loop().call_later(deadline, self.stop, Stop.DEADLINE)
-        self._folder.mkdir(parents=True, exist_ok=True)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             return await self._run()
+        except Exception as error:  # an attempt that was granted must be reported, whatever happens here
+            log.exception("attempt failed in the agent", job=self.order.name, attempt=self.order.attempt)
+            verdict = Verdict(Outcome.FAILED, decisions.agent_failed(error))
+            return self._report(verdict, (), self._around.now(), upload_seconds=0)
         finally:
             timer.cancel()
             await self._end_preview()
@@ -112,7 +116,16 @@ class Attempt:
                 outputs = await asyncio.to_thread(self._upload, ending)
             except _Failed as error:
                 verdict = Verdict(Outcome.FAILED, error.failure)
-        report = decisions.report_of(
+        report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
+        if outputs:
+            with contextlib.suppress(AuteurError):  # a copy for people; the report is the word
+                await asyncio.to_thread(self._upload_result, report)
+        return report
+
+    def _report(
+        self, verdict: Verdict, outputs: tuple[Output, ...], finished_at: datetime, *, upload_seconds: float
+    ) -> Report:
+        return decisions.report_of(
             self.order,
             self._grant,
             self._around.worker_id,
@@ -122,15 +135,11 @@ class Attempt:
             figures=Figures(
                 load_seconds=self._around.worker.load_seconds,
                 run_seconds=(finished_at - self._started_at).total_seconds(),
-                upload_seconds=time.monotonic() - began,
+                upload_seconds=upload_seconds,
             ),
             started_at=self._started_at,
             finished_at=finished_at,
         )
-        if outputs:
-            with contextlib.suppress(AuteurError):  # a copy for people; the report is the word
-                await asyncio.to_thread(self._upload_result, report)
-        return report
 
     async def _fetch_inputs(self) -> dict[str, str]:
         paths: dict[str, str] = {}

@@ -16,6 +16,7 @@ from auteur_runner.describe import planned_tier
 
 WorkerFact = Started | Progressed | Previewed | Logged
 MAX_WARNINGS = 32
+MAX_METRICS = 100
 
 
 class Stop(Enum):
@@ -70,6 +71,13 @@ def transfer_failed(error: AuteurError, what: str) -> Failure:
     return Failure(fault=fault, reason=reason, message=f"{what}: {error.message}"[:2048])
 
 
+def agent_failed(error: Exception) -> Failure:
+    """A disk that is full, a bug of ours: the job is tried again, perhaps elsewhere."""
+    return Failure(
+        fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=f"The agent failed: {error!r}"[:2048], recycle=True
+    )
+
+
 def first_tier(runner: FunctionRunner) -> Tier:
     """What a worker makes ready before it knows its first job: `standard`, or the first that is declared."""
     return planned_tier(runner.tier(Quality.STANDARD) or runner.spec.tiers[0])
@@ -92,7 +100,8 @@ class Diary:
     def hear(self, message: protocol.Metric | protocol.Warned) -> None:
         match message:
             case protocol.Metric(name=name, value=value):
-                self.metrics[name] = value
+                if name in self.metrics or len(self.metrics) < MAX_METRICS:
+                    self.metrics[name] = value
             case protocol.Warned(text=text):
                 if text not in self.warnings and len(self.warnings) < MAX_WARNINGS:
                     self.warnings.append(text[:512])

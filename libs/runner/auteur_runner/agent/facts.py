@@ -31,8 +31,12 @@ class Facts:
         """Until cancelled."""
         while True:
             envelope = await self._queue.get()
-            await self._bus.publish_fact(envelope)
-            self._queue.task_done()
+            try:
+                await self._bus.publish_fact(envelope)
+            except Exception:  # the outermost loop: one fact that cannot be said must not silence the others
+                log.exception("event lost", type=envelope.type, job=envelope.name)
+            finally:
+                self._queue.task_done()
 
     async def settle(self, seconds: float) -> None:
         """Before leaving: what waits is sent, if it can be."""

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from auteur_contracts import names
@@ -21,6 +22,7 @@ from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.settings import AgentSettings, Identity
 
 log = get_logger()
+_CONNECT_TRY = timedelta(seconds=3)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,13 +60,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(identity: Identity, settings: AgentSettings, tier: Tier | None) -> int:
+    """NATS may not be there yet: short tries, so that SIGTERM is heard between them."""
+    nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     while not stopping.is_set():
         try:
-            async with Bus.connect(settings.nats, name=identity.worker) as bus:
+            async with Bus.connect(nats, name=identity.worker) as bus:
                 await _run(Agent(identity, settings.agent, bus, tier), stopping)
         except Unavailable as error:
             log.warning("waiting for NATS", error=str(error))
