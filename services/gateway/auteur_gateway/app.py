@@ -39,7 +39,8 @@ _DESCRIPTION = """
 Ask for generated media, watch it being made, fetch it.
 
 ```
-curl -s -X POST localhost:8000/v1/generations -H 'Content-Type: application/json' -d '{"prompt":"misty cyberpunk alley"}'
+curl -s -X POST localhost:8000/v1/generations \\
+     -H 'Content-Type: application/json' -d '{"prompt":"misty cyberpunk alley"}'
 ```
 
 Live: the socket `/ws/{project_id}` and the event stream `/v1/events` (messages: [/asyncapi.json](/asyncapi.json)).

@@ -1,4 +1,4 @@
-"""What can be made: the FunctionRunners of the namespace, read from a document that operator or engine keeps on the bus."""
+"""What can be made: the namespace's FunctionRunners, read from a document on the bus that operator or engine keeps."""
 
 import asyncio
 
@@ -40,7 +40,7 @@ class Catalogue:
         try:
             self.runners = _runners.validate_json(document)
         except ValidationError as error:
-            log.error("catalogue not understood", error=str(error))
+            log.warning("catalogue not understood", error=str(error))
 
     def require(self) -> tuple[FunctionRunner, ...]:
         """Raises Unavailable while nothing is registered."""

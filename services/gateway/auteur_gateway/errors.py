@@ -21,12 +21,19 @@ _LONGEST = 400
 
 
 def error_reply(error: AuteurError, request_id: str) -> ErrorReply:
-    details = {name: value for name, value in error.details.items() if value is not None}
+    details = {name: _sayable(value) for name, value in error.details.items() if value is not None}
     return ErrorReply(
-        error=ErrorBody(code=error.code, message=error.message, details=details),
+        error=ErrorBody(code=error.code, message=_sayable(error.message), details=details),
         request_id=request_id,
         timestamp=utc_now(),
     )
+
+
+def _sayable(value: Any) -> Any:
+    """What somebody sent us is quoted, as far as JSON and terminals can bear it."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\x00", "�").encode(errors="replace").decode()
 
 
 def error_response(error: AuteurError, request_id: str) -> JSONResponse:

@@ -29,8 +29,9 @@ class Feeds:
         self._now = now
         self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
 
+    # A frame without text tells where the stream stands and nothing else.
     async def open(self, project: str, after: str) -> AsyncIterator[list[Frame]]:
-        """Messages in batches, an empty one for a heartbeat. Ends when the process does. `after` is a cursor or empty."""
+        """Messages in batches, an empty one for a heartbeat, until the process ends. `after` is a cursor or empty."""
         await self._hub.ready.wait()
         subscriber = self._hub.subscribe(project)
         try:
@@ -40,6 +41,8 @@ class Feeds:
                 async for frames in self._catch_up(project, after, place):
                     yield frames
                     place, cursor = max(place, frames[-1].place), frames[-1].cursor
+            else:
+                yield [Frame(place, cursor, "", "")]
             while not subscriber.closed:
                 if not await subscriber.wait(self._heartbeat):
                     yield []

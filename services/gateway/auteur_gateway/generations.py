@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -135,7 +136,7 @@ class Generations:
         raise Conflict("no free name was found; give one")
 
     def _spec(self, request: CreateGeneration) -> GenerationJobSpec:
-        fields = {
+        fields: dict[str, Any] = {
             "function": request.function,
             "quality": request.quality or self.rules.default_quality,
             "runner": request.runner,

@@ -1,4 +1,4 @@
-"""Fan-out: one follower of the event stream per process, every message made once, handed to each socket of its project."""
+"""Fan-out: one follower of the event stream a process, each message made once and handed to its project's sockets."""
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque

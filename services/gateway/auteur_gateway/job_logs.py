@@ -17,16 +17,17 @@ async def follow_logs(ctx: Context, found: Found, *, follow: bool) -> AsyncItera
     name = found.row.name
     facts = ctx.hub.listen(name)
     try:
-        until, reason = ctx.hub.last, found.seen.view.api.value
+        until = ctx.hub.last
         found = await ctx.generations.find(name)  # anew: it may have finished before we listened
         async for chunk in _stored(ctx, found, until):
             yield chunk
         if follow and not found.seen.status.finished:
             async for chunk in _coming(ctx, facts):
                 yield chunk
+            if ctx.hub.closing:  # not the end of the job: whoever listens comes back
+                return
             found = await ctx.generations.find(name)
-        reason = found.seen.view.api.value
-        yield sse.event("end", json.dumps({"status": reason}))
+        yield sse.event("end", json.dumps({"status": found.seen.view.api.value}))
     finally:
         ctx.hub.unlisten(name, facts)
 

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,8 +20,11 @@ REQUEST_ID = "x-request-id"
 _REQUEST_ID_FORM = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(HTTPException):
+    """Of the framework's kind: its body reader turns everything else into a 400."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 class Guard:
@@ -65,8 +69,7 @@ class Guard:
 
         declared = headers.get("content-length", "0")
         try:
-            if declared.isdigit() and int(declared[:20]) > MAX_BODY:
-                raise _TooLarge
+            _check_size(declared)
             await self._app(scope, receive_counted, send_marked)
         except _TooLarge:
             if not started:
@@ -81,6 +84,11 @@ class Guard:
                     "something went wrong here; the server's log has more under this request id", code=Code.INTERNAL
                 )
                 await error_response(error, request_id)(scope, receive, send_marked)
+
+
+def _check_size(declared: str) -> None:
+    if declared.isdigit() and int(declared[:20]) > MAX_BODY:
+        raise _TooLarge
 
 
 def request_id_for(offered: str) -> str:

@@ -9,9 +9,11 @@ MAX_LENGTH = 50
 _LONGEST_WORD = 24
 _WORD = re.compile(r"[a-z0-9]+")
 _ARTICLES = frozenset({"a", "an", "the", "some", "my", "our", "one", "two", "three"})
-_PREPOSITIONS = frozenset(
-    ["on", "in", "at", "with", "of", "under", "over", "near", "by", "from", "and", "behind", "before", "above", "below", "against", "inside", "beside", "for", "to", "into"]
+_PLACES = frozenset(
+    {"on", "in", "at", "under", "over", "near", "behind", "before", "above", "below", "against", "inside"}
 )
+_LINKS = frozenset({"with", "of", "by", "from", "and", "beside", "for", "to", "into"})
+_PREPOSITIONS = _PLACES | _LINKS
 
 
 def word_of(prompt: str, function: str) -> str:

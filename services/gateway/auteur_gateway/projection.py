@@ -225,7 +225,7 @@ class Projection:
         self._sync.set()
 
     async def ask_forever(self) -> None:
-        """At start and after a reset for everything; then for strangers at once and for the silent from time to time."""
+        """At start and after a reset for everything, then from time to time for those who are silent."""
         pause = min(5.0, self._silence / 4)
         while True:
             try:

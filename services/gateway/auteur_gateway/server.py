@@ -1,6 +1,7 @@
 """uvicorn as we run it, and how it ends: sockets closed with 1012, the process gone within ten seconds of SIGTERM."""
 
 import asyncio
+import logging
 import sys
 from types import FrameType
 
@@ -23,6 +24,13 @@ class Server(uvicorn.Server):
             app.state.context.hub.close()
 
 
+class _DeniedSockets(logging.Filter):
+    """uvicorn reports every socket that was answered with an HTTP error as a fault of the application."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing handshake" not in record.getMessage()
+
+
 def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
     heartbeat = settings.heartbeat.total_seconds()
     config = uvicorn.Config(
@@ -43,4 +51,5 @@ def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
         server_header=False,
         lifespan="on",
     )
+    logging.getLogger("uvicorn.error").addFilter(_DeniedSockets())
     return Server(config)

@@ -16,6 +16,11 @@ def event(kind: str, data: str, *, cursor: str = "") -> bytes:
     return f"{head}event: {kind}\ndata: {data}\n\n".encode()
 
 
+def place(cursor: str) -> bytes:
+    """No event, only where to resume: a client that loses its connection now has a cursor already."""
+    return f"id: {cursor}\n\n".encode()
+
+
 class EventStream(Response):
     media_type = "text/event-stream"
 

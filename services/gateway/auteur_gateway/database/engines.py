@@ -53,7 +53,7 @@ def open_engines(url: str) -> Engines:
 
 
 def _prepare(engine: AsyncEngine, *, begin: str) -> None:
-    """The driver's own transactions start too late and as readers (95 % of contended writes then fail): we say BEGIN."""
+    """The driver's own transactions start too late, as readers, and most contended writes then fail: we say BEGIN."""
 
     def on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None

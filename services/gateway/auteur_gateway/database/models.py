@@ -1,4 +1,4 @@
-"""The tables. Documents (job, status) are JSON text as the contracts write it; columns beside them are what we search by."""
+"""The tables. Documents (job, status) are JSON text as the contracts write it; beside them is what we search by."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -67,7 +67,7 @@ class Writer:
         return cast("Admitted", await self._enqueue(admission))
 
     async def change(self, change: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Runs `change` in a transaction that it may share, and perhaps twice (after a rollback): no side effects in it.
+        """Runs `change` in a transaction that it may share, and twice after a rollback: no side effects in it.
         An AuteurError must be raised before the first write.
         """
         return cast("T", await self._enqueue(change))

@@ -41,6 +41,7 @@ _LONGEST_MESSAGE = 256 * 1024
 
 @router.get(
     "/v1/events",
+    status_code=200,
     response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {}}, "description": "See /asyncapi.json for the messages."}},
 )
@@ -59,7 +60,9 @@ async def _stream(feeds: Feeds, project: str, after: str) -> AsyncIterator[bytes
         if not frames:
             yield sse.COMMENT
         for frame in frames:
-            if frame.text:
+            if not frame.text:
+                yield sse.place(frame.cursor)
+            else:
                 yield sse.event(frame.kind, frame.text, cursor=frame.cursor)
 
 

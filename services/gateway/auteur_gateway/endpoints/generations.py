@@ -130,7 +130,7 @@ async def retry(ctx: Ctx, job_id: str, response: Response) -> CreatedGeneration:
 
 @router.delete("/{job_id}", status_code=204)
 async def delete(ctx: Ctx, job_id: str) -> None:
-    """Forgets a job. One that has not finished is cancelled. The files it made stay in the store."""
+    """Forgets a job and the files it made. One that has not finished is cancelled first."""
     await ctx.generations.delete(job_id, by=_API)
 
 
@@ -154,6 +154,7 @@ async def preview(ctx: Ctx, job_id: str) -> RedirectResponse:
 
 @router.get(
     "/{job_id}/logs",
+    status_code=200,
     response_class=EventStream,
     responses={200: {"content": {"text/event-stream": {}}, "description": "`log` events, then `end`."}},
 )

@@ -1,0 +1,267 @@
+"""Sockets and event streams: live, resumed, told what they missed."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from auteur_gateway.cursor import Cursor
+from auteur_kit.bus import Bus
+from tests.integration.gateway.conftest import Running, SettingsFactory, serving
+from tests.integration.gateway.engine import PlayedEngine, picture
+from tests.integration.gateway.test_generations import accepted
+from tests.support.waiting import eventually
+
+
+async def receive(socket: ClientConnection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
+    return message
+
+
+async def until(socket: ClientConnection, kind: str) -> list[dict[str, Any]]:
+    """Messages up to and with the first of a kind."""
+    messages = [await receive(socket)]
+    while messages[-1]["type"] != kind:
+        messages.append(await receive(socket))
+    return messages
+
+
+async def start_over_socket(socket: ClientConnection, **fields: object) -> str:
+    start = {"type": "start_generation", "id": "m-1", "task_type": "text_to_image", "params": {"prompt": "a star"}}
+    await socket.send(json.dumps(start | fields))
+    while True:
+        message = await receive(socket)
+        if message.get("reply_to") == "m-1":
+            assert message["type"] == "task_started", message
+            return str(message["task_id"])
+
+
+async def test_a_job_started_on_the_socket_is_seen_to_its_end(light_gateway: Running, engine: PlayedEngine) -> None:
+    async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
+        job = await start_over_socket(socket, node_id="node-1")
+        await eventually(lambda: job in engine.jobs, "the engine to have the job")
+        await engine.dispatch(job)
+        await engine.progress(job, 10, 20)
+        await engine.preview(job, "s3://auteur/default/demo/jobs/x/1/preview.webp", 10)
+        await engine.succeed(job, picture(engine.jobs[job]))
+        messages = await until(socket, "complete")
+        messages.append(await receive(socket))
+
+    assert [message["type"] for message in messages] == [
+        "task_started",
+        "node_state_updated",
+        "progress",
+        "progress",
+        "progress",
+        "complete",
+        "node_state_updated",
+    ]
+    assert {message["task_id"] for message in messages} == {job}
+    assert {message["node_id"] for message in messages} == {"node-1"}
+    assert [message["state"] for message in messages if message["type"] == "node_state_updated"] == [
+        "generating",
+        "completed",
+    ]
+    assert messages[3]["progress"] == 0.5
+    assert messages[4]["preview_url"] == f"/v1/generations/{job}/preview?v=10"
+    assert messages[5]["result"]["outputs"][0]["url"] == f"/v1/generations/{job}/outputs/image.png"
+    assert messages[5]["result"]["metadata"]["seed"] is not None
+
+
+async def test_the_same_start_sent_twice_starts_one_job(light_gateway: Running, engine: PlayedEngine) -> None:
+    async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
+        first = await start_over_socket(socket)
+        assert await start_over_socket(socket) == first
+
+
+async def test_a_socket_answers_what_it_does_not_understand(light_gateway: Running) -> None:
+    async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
+        await socket.send('{"type": "ping", "id": "p"}')
+        assert (await receive(socket))["type"] == "pong"
+        await socket.send("{")
+        assert (await receive(socket))["error_code"] == "bad_request"
+        await socket.send('{"type": "cancel", "id": "c", "task_id": "nobody"}')
+        reply = await receive(socket)
+        assert (reply["error_code"], reply["reply_to"]) == ("not_found", "c")
+        await socket.send('{"type": "start_generation", "params": {"prompt": "x", "stepz": 3}}')
+        reply = await receive(socket)
+        assert (reply["error_code"], reply["details"]["field"]) == ("invalid_parameter", "params.stepz")
+
+
+async def test_a_project_hears_its_own_jobs_only(light_gateway: Running, engine: PlayedEngine) -> None:
+    async with connect(f"{light_gateway.ws_url}/ws/film") as socket:
+        await accepted(light_gateway, engine, project="demo")
+        mine = await accepted(light_gateway, engine, project="film")
+        assert (await receive(socket))["task_id"] == mine
+
+
+async def test_a_client_that_loses_its_connection_50_times_sees_every_event_once_in_order(
+    light_gateway: Running, engine: PlayedEngine
+) -> None:
+    steps = 200
+    job = await accepted(light_gateway, engine, project="demo", node_id="node-1")
+    async with connect(f"{light_gateway.ws_url}/ws/demo?after=0-0") as socket:
+        cursor = (await receive(socket))["cursor"]
+
+    async def play() -> None:
+        await engine.dispatch(job)
+        for step in range(1, steps + 1):
+            await engine.progress(job, step, steps)
+            await asyncio.sleep(0.005)  # a sampler's pace, so that the losses fall into the job
+        await engine.succeed(job, picture(engine.jobs[job]))
+
+    playing = asyncio.create_task(play())
+    seen: list[dict[str, Any]] = []
+    losses = 0
+    while not seen or seen[-1].get("state") != "completed":
+        async with connect(f"{light_gateway.ws_url}/ws/demo?after={cursor}") as socket:
+            wanted = 3 if losses < 50 else 10**9
+            while wanted and not (seen and seen[-1].get("state") == "completed"):
+                seen.append(await receive(socket))
+                cursor = seen[-1]["cursor"]
+                wanted -= 1
+            if losses < 50:
+                losses += 1
+                socket.transport.abort()
+    await playing
+
+    assert losses == 50
+    progress = [message["step"] for message in seen if message["type"] == "progress" and message["step"]]
+    assert progress == list(range(1, steps + 1))
+    assert [message["type"] for message in seen if message["type"] != "progress"] == ["complete", "node_state_updated"]
+    cursors = [Cursor.parse(message["cursor"]) for message in seen]
+    places = [one.place for one in cursors if one]
+    assert places == sorted(set(places))
+    assert len(places) == len(seen) == steps + 3
+
+
+@pytest.mark.parametrize("after", ["0123abcd-5", "nonsense"])
+async def test_a_cursor_of_another_stream_gets_a_snapshot(
+    light_gateway: Running, engine: PlayedEngine, after: str
+) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    await engine.succeed(job, picture(engine.jobs[job]))
+    async with connect(f"{light_gateway.ws_url}/ws/demo?after={after}") as socket:
+        snapshot = await receive(socket)
+        assert snapshot["type"] == "snapshot"
+        assert "rebuilt" in snapshot["reason"]
+        assert [task["task_id"] for task in snapshot["tasks"]] == [job]
+        again = await accepted(light_gateway, engine, project="demo")
+        while (message := await receive(socket))["task_id"] == job:
+            pass
+        assert message["task_id"] == again
+
+
+async def test_a_rebuilt_stream_is_told_to_open_sockets(light_gateway: Running, engine: PlayedEngine, bus: Bus) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
+        await (await socket.ping())
+        await bus._js.delete_stream("EVENTS")
+        await bus.ensure_streams()
+        snapshot = (await until(socket, "snapshot"))[-1]
+        assert [task["task_id"] for task in snapshot["tasks"]] == [job]
+        await engine.dispatch(job)
+        assert (await receive(socket))["task_id"] == job
+
+
+async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
+    engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory
+) -> None:
+    async with serving(settings_for(sqlite_url, client_queue=5)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        job = await accepted(gateway, engine, project="demo")
+        await engine.dispatch(job)
+        await eventually(lambda: gateway.context.projection._by_name[job].live.attempt, "the worker to be heard")
+        feed = gateway.context.feeds.open("demo", "")
+        beginning = (await anext(feed))[0]
+        for step in range(1, 20):
+            await engine.progress(job, step, 20)
+        subscriber = next(iter(gateway.context.hub._sockets["demo"]))
+        await eventually(lambda: subscriber.missed, "the overflow")
+        last = (await engine.bus.position()).last
+        await eventually(lambda: gateway.context.hub.last == last, "all events to be handed out")
+        snapshot = json.loads((await anext(feed))[0].text)
+        await engine.succeed(job)
+        complete = json.loads((await anext(feed))[0].text)
+        await feed.aclose()  # type: ignore[attr-defined]
+
+    assert (snapshot["type"], snapshot["missed_after"]) == ("snapshot", beginning.cursor)
+    assert snapshot["tasks"][0]["progress"] == 0.95
+    assert complete["type"] == "complete"
+
+
+async def test_the_event_stream_says_the_same_and_resumes_by_last_event_id(
+    light_gateway: Running, engine: PlayedEngine
+) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    position = await engine.bus.position()
+    await engine.dispatch(job)
+    await engine.progress(job, 1, 2)
+    await engine.succeed(job)
+
+    async def read(headers: dict[str, str]) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        async with light_gateway.http.stream("GET", "/v1/events?project=demo", headers=headers) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            cursor = ""
+            async for line in answer.aiter_lines():
+                name, _, value = line.partition(": ")
+                cursor = value if name == "id" else cursor
+                if name == "event":
+                    found.append((value, cursor))
+                if found and found[-1][0] == "complete":
+                    return found
+        return found
+
+    all_events = await read({"Last-Event-ID": f"{position.epoch}-0"})
+    assert [kind for kind, _ in all_events] == ["task_started", "progress", "progress", "complete"]
+    later = await read({"Last-Event-ID": all_events[1][1]})
+    assert later == all_events[2:]
+
+
+async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, engine: PlayedEngine) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    await engine.dispatch(job)
+    await engine.log(job, "first")
+    await eventually(lambda: light_gateway.context.projection._by_name[job].live.attempt, "the worker to be heard")
+
+    async def lines() -> list[str]:
+        answer = await light_gateway.http.get(f"/v1/generations/{job}/logs?follow=true", timeout=20)
+        return [line for line in answer.text.splitlines() if line.startswith(("event:", "data:"))]
+
+    reading = asyncio.create_task(lines())
+    await eventually(lambda: light_gateway.context.hub._logs.get(job), "the follower")
+    await engine.log(job, "second")
+    await engine.succeed(job)
+    read = await reading
+    assert [json.loads(line[6:])["line"] for line in read if '"line"' in line] == ["first", "second"]
+    assert read[-2:] == ["event: end", 'data: {"status": "done"}']
+    assert await lines() == read
+
+
+async def test_sockets_of_strangers_are_turned_away(light_gateway: Running) -> None:
+    for url, headers, code in (
+        ("/ws/demo", {"Origin": "https://evil.example"}, "forbidden"),
+        ("/ws/Not_A_Project", {}, "not_found"),
+    ):
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(f"{light_gateway.ws_url}{url}", additional_headers=headers)
+        assert json.loads(caught.value.response.body or b"{}")["error"]["code"] == code
+    async with connect(f"{light_gateway.ws_url}/ws/demo", origin=light_gateway.url):  # type: ignore[arg-type]
+        pass
+
+
+async def test_a_socket_that_left_is_forgotten(light_gateway: Running) -> None:
+    async with connect(f"{light_gateway.ws_url}/ws/demo"):
+        await eventually(lambda: light_gateway.context.hub.subscribers == 1, "the socket")
+    await eventually(lambda: light_gateway.context.hub.subscribers == 0, "its end to be noticed")
+
+
+async def test_an_event_stream_that_left_is_forgotten(light_gateway: Running) -> None:
+    async with httpx.AsyncClient() as http, http.stream("GET", f"{light_gateway.url}/v1/events"):
+        await eventually(lambda: light_gateway.context.hub.subscribers == 1, "the stream")
+    await eventually(lambda: light_gateway.context.hub.subscribers == 0, "its end to be noticed")
