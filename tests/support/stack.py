@@ -136,7 +136,7 @@ class Stack:
 
     def submit(self, **body: Any) -> str:
         """Accepted, sooner or later; returns the job's name."""
-        asked = {"function": "echo", **body}
+        asked = {"function": "echo"} | body
         _, reply = wait_for(
             lambda: answer if (answer := self.call("POST", "/v1/generations", asked))[0] == 202 else None,
             f"{asked} to be accepted",

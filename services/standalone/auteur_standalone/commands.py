@@ -84,12 +84,11 @@ def add(
     ] = None,
     *,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Jobs it runs at once.")] = None,
-    name: Annotated[str | None, typer.Option(help="Another name than it gives itself.")] = None,
 ) -> None:
     """Register a runner that lives in another environment; a running stack starts it at once."""
     from auteur_standalone import verbs
 
-    raise typer.Exit(verbs.runners_add(python, target, workers=workers, name=name))
+    raise typer.Exit(verbs.runners_add(python, target, workers=workers))
 
 
 def list_(output: Output = Form.TEXT) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.live import Live
 from rich.text import Text
 
@@ -16,7 +15,6 @@ from auteur_client.exits import Exit
 from auteur_client.render import Table, bytes_cell, seconds_cell
 from auteur_client.terminal import complain, console, note, say, say_json, say_table
 from auteur_contracts.errors import InvalidRequest, NotFound
-from auteur_contracts.resources import FunctionRunner, ObjectMeta
 from auteur_standalone import discovery, disk, layout, logfiles, registration, starting, state
 from auteur_standalone.disk import Usage
 from auteur_standalone.layout import Layout
@@ -226,12 +224,12 @@ def _follow_logs(paths: dict[str, Path], *, named: bool) -> None:
 # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def runners_add(python: str, target: str | None, *, workers: int | None, name: str | None) -> int:
+def runners_add(python: str, target: str | None, *, workers: int | None) -> int:
     """Raises InvalidRequest when the runner cannot be described."""
     here = layout.here()
     here.make()
     interpreter = absolute(python)
-    for entry in _describe_all(interpreter, target, workers, name):
+    for entry in _describe_all(interpreter, target, workers):
         registration.write(here, entry)
         offers = ", ".join(function.name for function in entry.runner.spec.functions)
         say(f"runner {entry.name} is registered: {offers}")
@@ -248,15 +246,13 @@ def absolute(python: str) -> str:
     return str(path)
 
 
-def _describe_all(python: str, target: str | None, workers: int | None, name: str | None) -> list[Registered]:
+def _describe_all(python: str, target: str | None, workers: int | None) -> list[Registered]:
     import asyncio  # noqa: PLC0415  only this verb needs it
 
     async def ask() -> list[Registered]:
         if target is not None:
             launch = Launch(python, target, Path.cwd())
             described = await discovery.describe(launch)
-            if name is not None:
-                described = _renamed(described, name)
             return [registration.registered(described, launch, Origin.ADDED, workers=workers)]
         launches = [Launch(python, found) for found in (await discovery.installed(python)).values()]
         return [
@@ -271,14 +267,6 @@ def _describe_all(python: str, target: str | None, workers: int | None, name: st
             hint="name one: auteur runners add PYTHON module:Class",
         )
     return entries
-
-
-def _renamed(described: FunctionRunner, name: str) -> FunctionRunner:
-    try:
-        metadata = ObjectMeta.model_validate({**described.metadata.model_dump(), "name": name})
-    except ValidationError as error:
-        raise InvalidRequest(f'"{name}" is no name for a runner: lower-case letters, digits and hyphens') from error
-    return described.model_copy(update={"metadata": metadata})
 
 
 def runners_list(*, as_json: bool) -> int:
