@@ -86,10 +86,10 @@ class _Talk:
 
     def show(self, span: Span, message: str | None) -> None:
         now = time.monotonic()
-        progress = span.progress(now, message and clean(message, 512))
-        if worth_showing(self._shown, progress, now):
-            self._shown = Shown(progress, now)
-            self._say(protocol.Progressed(progress=progress))
+        step = span.step if span.steps else None
+        if worth_showing(self._shown, span.phase, step, span.steps, now):
+            self._shown = Shown(span.phase, step, now)
+            self._say(protocol.Progressed(progress=span.progress(now, message and clean(message, 512))))
 
 
 class SetupContext(_Talk):

@@ -1,6 +1,6 @@
 """The arithmetic of progress: phases of unknown number become one fraction that never falls. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from auteur_contracts.resources import Progress
 
@@ -24,7 +24,8 @@ class Span:
     def advanced(self) -> "Span":
         """One step on. More steps than announced stay at the phase's end."""
         step = self.step + 1
-        return replace(self, step=step if self.steps is None else min(step, self.steps))
+        step = step if self.steps is None else min(step, self.steps)
+        return Span(self.phase, self.start, self.end, self.steps, self.began, step)
 
     @property
     def fraction(self) -> float:
@@ -61,13 +62,19 @@ def open_span(phase: str, *, reached: float, steps: int | None, weight: float | 
 class Shown:
     """The newest progress that was let through, and when."""
 
-    progress: Progress
+    phase: str
+    step: int | None
     at: float
 
 
-def worth_showing(shown: Shown | None, progress: Progress, now: float, every_seconds: float = 0.1) -> bool:
-    """The first and the last of each phase always; in between at most one each `every_seconds`."""
-    if shown is None or shown.progress.phase != progress.phase:
+def worth_showing(
+    shown: Shown | None, phase: str, step: int | None, steps: int | None, now: float, every_seconds: float = 0.1
+) -> bool:
+    """The first and the last of each phase always; in between at most one each `every_seconds`.
+
+    Asked at every step, so it takes plain values: building a message costs more than most steps should pay.
+    """
+    if shown is None or shown.phase != phase:
         return True
-    is_last = progress.step is not None and progress.step == progress.steps and shown.progress.step != progress.step
+    is_last = step is not None and step == steps and shown.step != step
     return is_last or now - shown.at >= every_seconds

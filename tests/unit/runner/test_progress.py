@@ -1,5 +1,6 @@
 """Progress is one fraction that never falls, whatever phases an author opens."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,14 +40,26 @@ def test_a_step_knows_how_long_the_rest_of_its_phase_takes() -> None:
     assert span.progress(102.0) == Progress(phase="denoise", fraction=0.36, step=4, steps=10, eta_seconds=3.0)
 
 
-def test_the_first_and_the_last_of_a_phase_are_always_shown() -> None:
-    def at(step: int, phase: str = "denoise") -> Progress:
-        return Progress(phase=phase, step=step, steps=500)
+@pytest.mark.parametrize(
+    ("step", "phase", "now", "shown"),
+    [
+        (4, "denoise", 10.05, False),
+        (5, "denoise", 10.125, True),
+        (500, "denoise", 10.01, True),
+        (0, "decode", 10.01, True),
+        (None, "denoise", 10.01, False),
+    ],
+)
+def test_the_first_and_the_last_of_a_phase_are_always_shown(
+    step: int | None,
+    phase: str,
+    now: float,
+    shown: bool,  # noqa: FBT001 -- pytest passes it by name
+) -> None:
+    before = Shown("denoise", 3, at=10.0)
+    assert worth_showing(before, phase, step, 500, now) is shown
 
-    shown = Shown(at(3), at=10.0)
-    assert worth_showing(None, at(0), 0)
-    assert not worth_showing(shown, at(4), 10.05)
-    assert worth_showing(shown, at(5), 10.125)
-    assert worth_showing(shown, at(500), 10.01)
-    assert not worth_showing(Shown(at(500), at=10.0), at(500), 10.01)
-    assert worth_showing(shown, at(0, "decode"), 10.01)
+
+def test_the_very_first_is_shown_and_the_last_once() -> None:
+    assert worth_showing(None, "denoise", 0, 500, 0)
+    assert not worth_showing(Shown("denoise", 500, at=10.0), "denoise", 500, 500, 10.01)

@@ -191,12 +191,12 @@ class Attempt:
 
     def _progress(self, event: protocol.Progressed) -> None:
         now = time.monotonic()
-        if not worth_showing(self._shown, event.progress, now, _PROGRESS_SECONDS):
+        progress = event.progress
+        if not worth_showing(self._shown, progress.phase, progress.step, progress.steps, now, _PROGRESS_SECONDS):
             return
-        self._fraction = max(self._fraction, event.progress.fraction)
-        seen = {"fraction": self._fraction, "preview_uri": self._preview_uri}
-        progress = event.progress.model_copy(update=seen)
-        self._shown = Shown(progress, now)
+        self._shown = Shown(progress.phase, progress.step, now)
+        self._fraction = max(self._fraction, progress.fraction)
+        progress = progress.model_copy(update={"fraction": self._fraction, "preview_uri": self._preview_uri})
         self._say(Progressed(attempt=self.order.attempt, progress=progress))
 
     async def _show(self, file: Path, step: int | None) -> None:
