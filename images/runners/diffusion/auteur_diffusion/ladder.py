@@ -104,11 +104,17 @@ def rungs_of(vram_gigabytes: float, optimizations: Iterable[str]) -> tuple[Rung,
     return tuple(rungs)
 
 
+def check_card(total_gib: float, vram_gigabytes: float) -> None:
+    """Raises PlatformError for a card that is too small, or absent (0)."""
+    if total_gib >= CARD_SHARE * vram_gigabytes:
+        return
+    has = f"has one with {total_gib:.0f} GiB" if total_gib else "has none"
+    raise PlatformError(f"This tier needs a CUDA card with {vram_gigabytes:g} GB of memory; this machine {has}.")
+
+
 def choose(rungs: Sequence[Rung], room: Room, *, vram_gigabytes: float) -> Rung:
     """The roomiest rung that fits into both the tier's claim and the machine. Raises PlatformError when none does."""
-    if vram_gigabytes and room.card_total_gib < CARD_SHARE * vram_gigabytes:
-        has = f"its card has {room.card_total_gib:.0f} GiB" if room.card_total_gib else "it has no CUDA card"
-        raise PlatformError(f"This tier needs a CUDA card with {vram_gigabytes:g} GB of memory; on this machine {has}.")
+    check_card(room.card_total_gib, vram_gigabytes)
     card = min(room.card_gib, vram_gigabytes) if vram_gigabytes else room.card_gib
     fitting = [rung for rung in rungs if rung.min_free_gib <= card and rung.host_ram_gib <= room.host_gib]
     if fitting:

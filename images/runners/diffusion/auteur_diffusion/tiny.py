@@ -9,7 +9,7 @@ NATIVE_SIDE = 128
 """Pixels. Other sizes are drawn too, with repeated or stretched shapes: the model never saw them."""
 THREADS = 1
 """Part of what makes bytes repeatable: sums of floats depend on how many threads share them. One: the model is
-too small to share (0.3 s a picture either way), and on a busy machine two threads that wait for each other take seconds.
+too small to share (0.3 s a picture either way), and on a busy machine two threads waiting for each other take seconds.
 """
 
 DRAWS = (

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is imported: no test may reach for a network
+# Both are read when the libraries are imported below.
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the runner itself does, see `loading`
 
 from auteur_diffusion.functions import ImageToImage, TextToImage
 from auteur_diffusion.painter import Painter

@@ -45,8 +45,8 @@ def test_every_tier_of_the_tiny_model_runs_on_the_cpu_even_beside_a_card() -> No
 @pytest.mark.parametrize(
     ("room", "sentence"),
     [
-        (NO_CARD, "This tier needs a CUDA card with 16 GB of memory; on this machine it has no CUDA card."),
-        (card(12), "This tier needs a CUDA card with 16 GB of memory; on this machine its card has 12 GiB."),
+        (NO_CARD, "This tier needs a CUDA card with 16 GB of memory; this machine has none."),
+        (card(12), "This tier needs a CUDA card with 16 GB of memory; this machine has one with 12 GiB."),
         (card(16, free=2), 'Not even the tightest plan, "floor", fits: it needs 4 GiB of card memory and'),
     ],
 )
