@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-from auteur_contracts.errors import AuteurError
+from auteur_contracts.errors import AuteurError, InvalidRequest
 from auteur_contracts.web.http import ErrorReply
 from auteur_gateway import auteur_version, errors
 from auteur_gateway.catalogue import Catalogue
@@ -56,10 +56,14 @@ def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
         settings.gateway.host, settings.tokens, split(settings.gateway.allowed_hosts), settings.cors_origins
     )
 
+    if not settings.store.secret_key.get_secret_value():
+        raise InvalidRequest("AUTEUR_STORE__SECRET_KEY is empty: links to outputs cannot be signed without it")
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(settings, now) as context:
             app.state.context = context
+            log.info("gateway started", version=auteur_version(), namespace=settings.gateway.namespace)
             yield
 
     app = FastAPI(

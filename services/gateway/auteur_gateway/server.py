@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sys
 from types import FrameType
 
@@ -15,20 +16,17 @@ class Server(uvicorn.Server):
     """Tells open streams to end as soon as the signal comes; uvicorn alone would wait for them."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
+        del frame
+        # Not the parent's: it raises the signal again at the end, and a drained process would look like a killed one.
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
         asyncio.get_running_loop().call_soon_threadsafe(self._end_streams)
 
     def _end_streams(self) -> None:
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "context"):
             app.state.context.hub.close()
-
-
-class _DeniedSockets(logging.Filter):
-    """uvicorn reports every socket that was answered with an HTTP error as a fault of the application."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "without completing handshake" not in record.getMessage()
 
 
 def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
@@ -51,5 +49,10 @@ def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
         server_header=False,
         lifespan="on",
     )
-    logging.getLogger("uvicorn.error").addFilter(_DeniedSockets())
+    # Its informational lines show every socket with its query, where a token may be; and each socket that was answered
+    # with an HTTP error is reported as a fault of the application.
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(logging.WARNING)
+    uvicorn_log.addFilter(lambda record: "without completing handshake" not in record.getMessage())
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return Server(config)

@@ -30,6 +30,8 @@ def environment(nats: NatsSettings, store: StoreSettings, database: Path, **more
         "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
         "AUTEUR_STORE__URL": store.url,
         "AUTEUR_STORE__BUCKET": store.bucket,
+        "AUTEUR_STORE__ACCESS_KEY": store.access_key,
+        "AUTEUR_STORE__SECRET_KEY": store.secret_key.get_secret_value(),
         "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite+aiosqlite:///{database}",
         **more,
     }
