@@ -4,28 +4,16 @@ import argparse
 import asyncio
 import os
 import sys
-from enum import IntEnum
 
 from auteur_contracts.errors import AuteurError
 from auteur_kit import logs
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import LogSettings
 from auteur_standalone import layout, processes
+from auteur_standalone.endings import REFUSED, Ended
 from auteur_standalone.parts import BinaryMissing
 from auteur_standalone.settings import Settings
 from auteur_standalone.supervisor import prepare, supervise
-
-
-class Ended(IntEnum):
-    """How the supervisor's process ends, for the `auteur up` that started it."""
-
-    STOPPED = 0
-    REFUSED = 2
-    """The last line of its log says why, as `refused: …`."""
-    ALREADY_RUNS = 3
-
-
-REFUSED = "refused: "
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from auteur_standalone import logfiles, processes, state
-from auteur_standalone.__main__ import REFUSED, Ended
+from auteur_standalone.endings import REFUSED, Ended
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import get, get_ok
 from auteur_standalone.state import PartState, StackState

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from auteur_contracts.errors import Conflict, Unavailable
 from auteur_kit.logs import get_logger
-from auteur_kit.store import Store
 from auteur_standalone import config as configs
 from auteur_standalone import discovery, logfiles, parts, ports, processes, registration, stack, state
 from auteur_standalone.config import Config
@@ -34,6 +33,7 @@ log = get_logger()
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
 _BUCKET_SECONDS = 0.2
+_GATEWAY_FIRST_SECONDS = 5.0
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
 
@@ -163,10 +163,15 @@ class Supervisor:
         for keeper in (*servers, *programs):
             keeper.start()
         self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
+        # On a small machine the workers' imports would take the gateway's time, and with it that of the first answer.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._keepers["gateway"].ready.wait(), _GATEWAY_FIRST_SECONDS)
         await self._follow_runners()
 
     async def _make_bucket(self) -> None:
         """Tried until it is there: the store may still be starting, or be somebody else's and away."""
+        from auteur_kit.store import Store  # noqa: PLC0415  half of this process's imports, which the servers' start hides
+
         store = Store(store_settings(self._machine.config, self._machine.settings))
         try:
             while True:

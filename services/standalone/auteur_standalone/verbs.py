@@ -25,7 +25,8 @@ from auteur_standalone.starting import Failure, StartFailed, Tick, View
 from auteur_standalone.state import PartReport, PartState, StackState
 
 _STYLES = {Tick.DONE: "green", Tick.WAIT: "dim", Tick.BAD: "red"}
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 120.0
+"""A part that does not start is noticed long before; this is for machines that are busy with other things."""
 _TAIL = 20
 _FOLLOW_PAUSE = 0.2
 

@@ -190,7 +190,7 @@ def test_another_programs_port_is_left_to_it_and_the_next_is_taken(tmp_path: Pat
         port = foreign.getsockname()[1]
         stack = Stack(tmp_path / "home", port=port)
         told = stack.up()
-        assert stack.url == f"http://127.0.0.1:{stack.config.ports.gateway}" or stack.url != f"http://127.0.0.1:{port}"
+        assert stack.url != f"http://127.0.0.1:{port}"
         assert f"port {port} is taken by another program: this stack listens on" in told.stderr
         assert stack.ready()
         stack.end()
@@ -204,7 +204,7 @@ def test_in_the_foreground_it_stays_until_it_is_told_to_stop(stack: Stack) -> No
     with subprocess.Popen(
         (AUTEUR, "up", "--foreground"), env=stack._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as up:
-        wait_for(lambda: stack.layout.state.exists() and stack.layout.address.exists(), "it to start")
+        wait_for(lambda: stack.layout.state.exists() and stack.layout.address.exists(), "it to start", seconds=60)
         wait_for(stack.ready, "it to be ready", seconds=60)
         assert up.poll() is None
         os.kill(up.pid, signal.SIGINT)
