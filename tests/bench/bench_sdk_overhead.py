@@ -90,7 +90,7 @@ def sdk_run(painter: Any, steps: int, folder: Path) -> Callable[[], None]:
 
 
 def steps_for(painter: Any, seconds: float) -> tuple[int, int]:
-    """Steps a picture and pictures a sample, so that a sample takes at least `seconds`: of CPU, so of the wall's too."""
+    """Steps a picture and pictures a sample, so that a sample takes `seconds` of CPU, and so of time."""
     bare_run(painter, 5)()  # the first run pays for what is made once
     a_step = timed(bare_run(painter, 40)).cpu / 40
     steps = min(MOST_STEPS, math.ceil(seconds * 1.05 / a_step))
