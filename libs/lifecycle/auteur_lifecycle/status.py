@@ -334,6 +334,8 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
         if status.running or status.finished:
             return status
         job = _with(job, status)
+    if _was_resumed(job):
+        job = _with(job, status.model_copy(update={"resume_time": now}))
     if status.dispatched and not job.spec.suspend:
         return _start_deadline(job, now) or status
     return _start_deadline(job, now) or _while_waiting(job, seen, now)
@@ -356,9 +358,22 @@ def _while_running(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJ
     return status
 
 
-def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | None:
+def _was_resumed(job: GenerationJob) -> bool:
+    held = job.status.condition(ConditionType.DISPATCHED)
+    return held is not None and held.reason is Reason.SUSPENDED and not job.spec.suspend
+
+
+def starts_by(job: GenerationJob) -> datetime | None:
+    """Until when its first attempt must run; None for a job that ran already, or is suspended."""
     created = job.metadata.creation_timestamp
-    if job.status.start_time or created is None or job.spec.suspend or now <= created + job.spec.start_deadline:
+    if job.status.start_time or created is None or job.spec.suspend:
+        return None
+    return max(created, job.status.resume_time or created) + job.spec.start_deadline
+
+
+def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | None:
+    until = starts_by(job)
+    if until is None or now <= until:
         return None
     failure = _failure(
         Fault.PLATFORM,

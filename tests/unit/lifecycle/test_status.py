@@ -144,7 +144,12 @@ def test_a_suspended_job_waits_without_a_deadline_and_goes_on_when_it_is_resumed
     assert held.status.phase is Phase.SUSPENDED
     assert not ready_for_worker(held)
     resumed = asked(held, suspend=False)
-    assert next_status(resumed, seen(), after(60)).phase is Phase.QUEUED
+    late = 2 * 10**6
+    again = having(resumed, next_status(resumed, seen(), after(late)))
+    assert (again.status.phase, again.status.resume_time) == (Phase.QUEUED, after(late))
+    assert status.starts_by(held) is None
+    assert status.starts_by(again) == after(late + 3600)
+    assert next_status(again, seen(), after(late + 3601)).phase is Phase.FAILED
 
 
 # ── dispatch and claim ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -161,6 +161,8 @@ class GenerationJobStatus(Told):
     cost: Cost | None = None
     start_time: datetime | None = None
     """When the newest attempt was claimed."""
+    resume_time: datetime | None = None
+    """When it was last resumed: `startDeadline` counts from there."""
     completion_time: datetime | None = None
     archived_time: datetime | None = None
     trace_id: str = Field("", max_length=32)
