@@ -70,6 +70,11 @@ class LifeOfAJob(RuleBasedStateMachine):
         assert new.losses >= old.losses
         self.version += 1
         self.job = having(self.job, new)
+        assert GenerationJobStatus.model_validate_json(new.model_dump_json()) == new, "a status can be stored"
+        if old.plan is not None:
+            assert new.plan is old.plan, "the plan is frozen"
+        elif new.plan is not None:
+            assert new.plan == resolve(self.job, self.seen().catalogue), "and repeatable"
         for fact in facts_between(old, new, self.version):
             said = envelope(self.job, fact, source="engine", now=self.now)
             self.said.append((said.id, fact.fact))
@@ -227,19 +232,10 @@ class LifeOfAJob(RuleBasedStateMachine):
         assert facts_between(self.job.status, self.job.status, self.version) == ()
 
     @invariant()
-    def a_status_can_be_stored(self) -> None:
-        assert GenerationJob.model_validate_json(self.job.model_dump_json()) == self.job
-
-    @invariant()
     def it_runs_only_with_a_claim_and_never_runs_unordered(self) -> None:
         now = self.job.status
         assert bool(now.claim and not now.finished) == now.running
         assert now.dispatched or not now.running
-
-    @invariant()
-    def the_plan_is_frozen(self) -> None:
-        if self.job.status.plan is not None:
-            assert resolve(self.job, self.seen().catalogue) == self.job.status.plan
 
     @invariant()
     def retries_are_budgeted(self) -> None:
@@ -250,4 +246,4 @@ class LifeOfAJob(RuleBasedStateMachine):
 
 
 TestLifeOfAJob = LifeOfAJob.TestCase
-TestLifeOfAJob.settings = settings(max_examples=100)
+TestLifeOfAJob.settings = settings(max_examples=80)
