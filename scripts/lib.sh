@@ -22,6 +22,8 @@ fail() { # WHAT-HAPPENED WHAT-TO-DO [LOG]
 free_megabytes() { df -Pm . | awk 'NR == 2 {print $4}'; }
 free_gigabytes() { echo $(($(free_megabytes) / 1024)); }
 
+columns() { tput cols 2>/dev/null || echo 80; }
+
 bar() { # PERCENT
     local filled=$(($1 / 5)) drawn="" index
     for ((index = 0; index < 20; index++)); do
@@ -33,6 +35,8 @@ bar() { # PERCENT
 # Runs a quiet command, its output in $LOG. Its progress is how much fuller the disk got, of about MEGABYTES.
 with_progress() { # WHAT MEGABYTES NOTE COMMAND…
     local what=$1 megabytes=$2 note=$3 before began grown percent child status=0 shown=0
+    local room=$(($(columns) - 62)) # a line that wraps cannot be drawn again in place
+    ((room > 0)) || room=0
     shift 3
     before=$(free_megabytes) began=$SECONDS
     printf '\n── %s\n' "$what" >>"$LOG"
@@ -45,7 +49,7 @@ with_progress() { # WHAT MEGABYTES NOTE COMMAND…
         percent=$((grown * 100 / megabytes))
         ((percent > 95)) && percent=95
         if [ "$LIVE" = yes ]; then
-            printf '\r\033[K  %-28s %s  %3d s  %s' "$what" "$(bar "$percent")" "$((SECONDS - began))" "$note" >&2
+            printf '\r\033[K  %-28s %s  %3d s  %s' "$what" "$(bar "$percent")" "$((SECONDS - began))" "${note:0:$room}" >&2
         elif ((SECONDS - began >= shown + 30)); then
             shown=$((SECONDS - began))
             say "  … $grown MB, $shown s"
