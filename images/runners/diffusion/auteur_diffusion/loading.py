@@ -22,6 +22,8 @@ def load(ctx: SetupContext) -> "Painter":
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Read by OpenMP when torch loads it: threads that spin while they wait make a busy machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read by transformers when it is imported: what it misses (torchvision) this runner does not use.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     with ctx.phase("loading model"):
         from auteur_diffusion.painter import Painter  # noqa: PLC0415 -- torch takes seconds, and `describe` needs none
         from auteur_diffusion.settings import Settings  # noqa: PLC0415 -- goes with it

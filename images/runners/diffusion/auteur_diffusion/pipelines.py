@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import diffusers
 import torch
 import transformers
-from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
 
 from auteur_contracts.vocabulary import Reason
@@ -111,6 +111,8 @@ def place(pipeline: Pipeline, rung: Rung) -> None:
 
 def starting_from_pictures(pipeline: Pipeline, rung: Rung) -> Pipeline:
     """The same components as an image-to-image pipeline."""
+    from diffusers import AutoPipelineForImage2Image  # noqa: PLC0415 -- it imports dozens of pipelines: a second
+
     try:
         other = AutoPipelineForImage2Image.from_pipe(pipeline)
     except ValueError as error:
