@@ -156,7 +156,6 @@ def _assemble(
         bus=bus,
         namespace=wanted.namespace,
         snapshots=service.snapshot,
-        heartbeat=wanted.heartbeat.total_seconds(),
         now=now,
     )
     context = Context(

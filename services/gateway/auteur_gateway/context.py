@@ -42,7 +42,12 @@ def context_of(connection: HTTPConnection) -> Context:
     return context
 
 
-Ctx = Annotated[Context, Depends(context_of)]
+async def _context(connection: HTTPConnection) -> Context:
+    """A coroutine on purpose: a plain function would cost every request a trip through the thread pool."""
+    return context_of(connection)
+
+
+Ctx = Annotated[Context, Depends(_context)]
 
 
 class StrictRequest(Request):

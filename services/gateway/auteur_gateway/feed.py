@@ -18,20 +18,19 @@ _BATCH = 64
 
 
 class Feeds:
-    def __init__(
-        self, *, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, heartbeat: float, now: Clock
-    ) -> None:
+    def __init__(self, *, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, now: Clock) -> None:
         self._hub = hub
         self._bus = bus
         self._namespace = namespace
         self._snapshots = snapshots
-        self._heartbeat = heartbeat
         self._now = now
         self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
 
     # A frame without text tells where the stream stands and nothing else.
-    async def open(self, project: str, after: str) -> AsyncIterator[list[Frame]]:
-        """Messages in batches, an empty one for a heartbeat, until the process ends. `after` is a cursor or empty."""
+    async def open(self, project: str, after: str, *, heartbeat: float | None = None) -> AsyncIterator[list[Frame]]:
+        """Messages in batches until the process ends, an empty one after `heartbeat` seconds of nothing.
+        `after` is a cursor or empty.
+        """
         await self._hub.ready.wait()
         subscriber = self._hub.subscribe(project)
         try:
@@ -44,7 +43,7 @@ class Feeds:
             else:
                 yield [Frame(place, cursor, "", "")]
             while not subscriber.closed:
-                if not await subscriber.wait(self._heartbeat):
+                if not await subscriber.wait(heartbeat):
                     yield []
                     continue
                 if (reason := subscriber.take_missed()) is not None:

@@ -93,16 +93,18 @@ class Subscriber:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, seconds: float | None) -> bool:
         """Until there is something to do; False after `seconds` of nothing."""
         if self._frames or self.closed or self.missed is not None:
             return True
-        self._wake = asyncio.get_running_loop().create_future()
-        handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        timer = loop.call_later(seconds, self._ring) if seconds is not None else None
         try:
             await self._wake
         finally:
-            handle.cancel()
+            if timer is not None:
+                timer.cancel()
             self._wake = None
         return bool(self._frames or self.closed or self.missed is not None)
 

@@ -47,6 +47,7 @@ def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
     )
     # Its informational lines show every socket with its query, where a token may be; and each socket that was answered

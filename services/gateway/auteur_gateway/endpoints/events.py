@@ -52,11 +52,12 @@ async def events(
     last_event_id: Annotated[str, Header(max_length=128)] = "",
 ) -> EventStream:
     """What happens in a project, as server-sent events. Browsers resume by themselves (Last-Event-ID)."""
-    return EventStream(_stream(ctx.feeds, project, last_event_id or after))
+    heartbeat = ctx.settings.gateway.heartbeat.total_seconds()
+    return EventStream(_stream(ctx.feeds, project, last_event_id or after, heartbeat))
 
 
-async def _stream(feeds: Feeds, project: str, after: str) -> AsyncIterator[bytes]:
-    async for frames in feeds.open(project, after):
+async def _stream(feeds: Feeds, project: str, after: str, heartbeat: float) -> AsyncIterator[bytes]:
+    async for frames in feeds.open(project, after, heartbeat=heartbeat):
         if not frames:
             yield sse.COMMENT
         for frame in frames:
@@ -94,7 +95,7 @@ async def socket(websocket: WebSocket, project_id: str, after: str = "") -> None
 
 
 async def _send(websocket: WebSocket, feeds: Feeds, project: str, after: str) -> None:
-    """Pings are the server's business: an empty batch needs no message."""
+    """Without a heartbeat: pings are the server's business."""
     send = websocket.send_text
     async for frames in feeds.open(project, after[:128]):
         for frame in frames:

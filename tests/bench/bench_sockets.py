@@ -1,0 +1,200 @@
+"""1,000 sockets in 200 projects at 5,000 deliveries a second: the gateway against a bare fan-out in the same run."""
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import uvloop
+
+from auteur_contracts.events import Envelope, Progressed
+from auteur_contracts.resources import Progress
+from auteur_contracts.vocabulary import ApiStatus
+from auteur_contracts.web.socket import ProgressMessage
+from auteur_kit.bus import Bus
+from auteur_kit.settings import NatsSettings
+from auteur_standalone.ports import free_ports
+from tests.bench.bare_fanout import SUBJECT
+from tests.bench.table import Figure, percentile, show
+from tests.bench.wire import Socket
+from tests.support.servers import nats_server
+from tests.support.waiting import wait_for
+
+_BURST = 0.01
+
+
+@dataclass(frozen=True)
+class Load:
+    sockets: int
+    projects: int
+    rate: int
+    """Deliveries a second."""
+    seconds: float
+
+    @property
+    def facts_per_second(self) -> float:
+        return self.rate * self.projects / self.sockets
+
+
+def fact(project: int, number: int) -> Envelope:
+    return Envelope(
+        id=f"{project}-{number}",
+        source="bench",
+        type="job.progressed",
+        subject=f"default/job-{project}",
+        time=datetime.now(UTC),
+        namespace="default",
+        project=f"p-{project}",
+        name=f"job-{project}",
+        uid=f"00000000-0000-4000-8000-{project:012d}",
+        data=Progressed(attempt=1, progress=Progress(phase="denoise", fraction=0.4, step=number % 500, steps=500)),
+    )
+
+
+def message(project: int, number: int) -> bytes:
+    """What the gateway makes of the same fact."""
+    made = ProgressMessage(
+        id=f"{project}-{number}",
+        project_id=f"p-{project}",
+        timestamp=datetime.now(UTC),
+        cursor=f"0123456789ab-{number}",
+        task_id=f"job-{project}",
+        progress=0.4,
+        step=number % 500,
+        steps=500,
+        message="denoise",
+        status=ApiStatus.RUNNING,
+    )
+    return made.model_dump_json().encode()
+
+
+def publish(nats: NatsSettings, load: Load, *, bare: bool) -> None:
+    """In a process of its own; evenly, in bursts of ten milliseconds."""
+
+    async def run() -> None:
+        async with Bus.connect(nats, name="publisher") as bus:
+            began, sent = time.monotonic(), 0
+            while (now := time.monotonic() - began) < load.seconds:
+                while sent < now * load.facts_per_second:
+                    project = sent % load.projects
+                    if bare:
+                        await bus.say(f"{SUBJECT}.p-{project}", message(project, sent))
+                    else:
+                        envelope = fact(project, sent)
+                        await bus.say(envelope.nats_subject, envelope)
+                    sent += 1
+                await asyncio.sleep(_BURST)
+
+    uvloop.run(run())
+
+
+async def listen(port: int, nats: NatsSettings, load: Load, *, bare: bool) -> list[float]:
+    """Ages of all deliveries, in milliseconds."""
+    ages: list[float] = []
+    loop = asyncio.get_running_loop()
+    sockets = []
+    for number in range(load.sockets):
+        path = f"/ws/p-{number % load.projects}"
+        _, socket = await loop.create_connection(lambda path=path: Socket(path, ages.append), "127.0.0.1", port)  # type: ignore[misc]
+        await socket.opened
+        sockets.append(socket)
+    publisher = multiprocessing.get_context("spawn").Process(target=publish, args=(nats, load), kwargs={"bare": bare})
+    publisher.start()
+    await asyncio.to_thread(publisher.join)
+    await asyncio.sleep(1)  # what is still under way
+    for socket in sockets:
+        if socket.transport is not None:
+            socket.transport.abort()
+    return [age * 1000 for age in ages]
+
+
+@contextlib.contextmanager
+def gateway(port: int, nats: NatsSettings, folder: Path) -> Iterator[None]:
+    env = {
+        "AUTEUR_NATS__URL": nats.url,
+        "AUTEUR_NATS__USER": nats.user,
+        "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
+        "AUTEUR_STORE__SECRET_KEY": "not-used-here",
+        "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'gateway.db'}",
+        "AUTEUR_GATEWAY__PORT": str(port),
+    }
+    with _process([sys.executable, "-m", "auteur_gateway"], port, env, folder / "gateway.log"):
+        yield
+
+
+@contextlib.contextmanager
+def bare_fanout(port: int, nats: NatsSettings, folder: Path) -> Iterator[None]:
+    argv = [sys.executable, "-m", "tests.bench.bare_fanout"]
+    argv += [str(port), nats.url, nats.user, nats.password.get_secret_value()]
+    with _process(argv, port, {}, folder / "bare.log"):
+        yield
+
+
+@contextlib.contextmanager
+def _process(argv: list[str], port: int, env: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(argv, env={**os.environ, **env}, stdout=file, stderr=file)
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/livez").status_code < 500
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_for(answers, f"{argv[2]} to answer", seconds=60)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def main(load: Load) -> None:
+    ages: dict[bool, list[float]] = {False: [], True: []}
+    with tempfile.TemporaryDirectory() as folder:
+        server, nats = nats_server(Path(folder) / "nats")
+        server.start()
+        try:
+            for bare in (True, False, True, False):  # in turns: what else the machine does falls on both
+                (port,) = free_ports(1)
+                start = bare_fanout if bare else gateway
+                with start(port, nats, Path(folder)):
+                    ages[bare] += uvloop.run(listen(port, nats, load, bare=bare))
+        finally:
+            server.stop()
+    expected = 2 * load.rate * load.seconds
+    bare99, ours99 = percentile(ages[True], 0.99), percentile(ages[False], 0.99)
+    show(
+        f"{load.sockets:,} sockets in {load.projects} projects, {load.rate:,} deliveries/s",
+        [
+            Figure("gateway p99 / bare p99", ours99 / bare99, "×", 1.25),
+            Figure("gateway p99", ours99, "ms"),
+            Figure("gateway p50", statistics.median(ages[False]), "ms"),
+            Figure("bare p99", bare99, "ms"),
+            Figure("bare p50", statistics.median(ages[True]), "ms"),
+            Figure("gateway delivered", 100 * len(ages[False]) / expected, "%", 99.5, at_most=False),
+            Figure("bare delivered", 100 * len(ages[True]) / expected, "%"),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sockets", type=int, default=1000)
+    parser.add_argument("--projects", type=int, default=200)
+    parser.add_argument("--rate", type=int, default=5000)
+    parser.add_argument("--seconds", type=float, default=10)
+    asked = parser.parse_args()
+    main(Load(asked.sockets, asked.projects, asked.rate, asked.seconds))
