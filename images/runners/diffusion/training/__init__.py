@@ -1,0 +1,1 @@
+"""How `diffusion-tiny` is made: draw pictures, train on them, judge the result from pixels."""
