@@ -9,6 +9,7 @@ from auteur_contracts.subjects import project_events
 from auteur_contracts.web.socket import SnapshotMessage, SnapshotTask
 from auteur_gateway.cursor import Cursor, Place
 from auteur_gateway.hub import Frame, Hub, Progresses, Subscriber, frames_of, parse_fact
+from auteur_gateway.replay import replay
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
 
@@ -87,7 +88,7 @@ class Feeds:
                 raise _TooOldError
             batch: list[Frame] = []
             subject = project_events(self._namespace, project)
-            async for delivery in self._bus.replay(subject, after=cursor.replay_after, until=until):
+            async for delivery in replay(self._bus, subject, after=cursor.replay_after, until=until):
                 fact = parse_fact(delivery)
                 if fact is None:
                     continue

@@ -11,6 +11,7 @@ from auteur_gateway import sse
 from auteur_gateway.context import Context
 from auteur_gateway.generations import Found
 from auteur_gateway.hub import parse_fact
+from auteur_gateway.replay import replay
 
 
 async def follow_logs(ctx: Context, found: Found, *, follow: bool) -> AsyncIterator[bytes]:
@@ -38,7 +39,7 @@ async def _stored(ctx: Context, found: Found, until: int) -> AsyncIterator[bytes
     metadata = found.row.job.metadata
     subject = JobFact(metadata.namespace, found.row.job.spec.project, found.row.uid, Fact.LOGGED)
     try:
-        async for delivery in ctx.bus.replay(str(subject), after=0, until=until):
+        async for delivery in replay(ctx.bus, str(subject), after=0, until=until):
             fact = parse_fact(delivery)
             if fact is not None and (chunk := line_of(fact)):
                 yield chunk
