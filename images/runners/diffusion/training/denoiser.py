@@ -113,7 +113,7 @@ def spoken(said: str, rng: random.Random) -> str:
 
 
 def train_denoiser(
-    pipeline: StableDiffusionPipeline, budget: Budget, rng: random.Random, *, pictures: int, output: Path
+    pipeline: StableDiffusionPipeline, budget: Budget, rng: random.Random, *, rate: float, pictures: int, output: Path
 ) -> None:
     """Velocity prediction on the latents of `pictures` drawings, each asked for in new words every time.
 
@@ -152,7 +152,7 @@ def train_denoiser(
         if step % 500 == 0:
             log_and_save(pipeline, average, output)
 
-    fit(list(trained.parameters()), backward, budget, peak_rate=1e-3, after_step=keep_average)
+    fit(list(trained.parameters()), backward, budget, peak_rate=rate, after_step=keep_average)
     log_and_save(pipeline, average, output)
 
 
@@ -186,6 +186,6 @@ def log_and_save(pipeline: StableDiffusionPipeline, average: nn.ModuleList, outp
     began = time.monotonic()
     kept = copy.deepcopy(pipeline)
     kept.unet, kept.text_encoder = copy.deepcopy(average)
-    row = table_row(obedience(kept, held_out_grid()[::8], steps=20, guidance=3.0))
+    row = table_row(obedience(kept, held_out_grid()[::8], steps=20, guidance=2.0))
     log.info("held out: %s  (%.0f s)", row, time.monotonic() - began)
     save(kept, output)

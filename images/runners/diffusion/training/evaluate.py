@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="a folder that diffusers can load")
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 30])
-    parser.add_argument("--guidance", type=float, nargs="+", default=[3.0])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[2.0])
     parser.add_argument("--every", type=int, default=1, help="judge each n-th scene of the held-out grid")
     options = parser.parse_args()
 

@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--denoiser-minutes", type=float, default=70)
     parser.add_argument("--steps", type=int, default=100_000, help="end each part after this many steps at the latest")
     parser.add_argument("--pictures", type=int, default=24_000, help="how many to draw for the denoiser")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the denoiser's peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="prove that it runs: a minute, nothing recognisable")
     options = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(options.output, local_files_only=True, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     budget = Budget(options.steps, options.denoiser_minutes)
-    train_denoiser(pipeline, budget, rng, pictures=options.pictures, output=options.output)
+    train_denoiser(pipeline, budget, rng, rate=options.rate, pictures=options.pictures, output=options.output)
 
 
 if __name__ == "__main__":
