@@ -31,9 +31,11 @@ from auteur_kit.logs import get_logger
 log = get_logger()
 _FLUSH_EVERY = 0.03
 _REMEMBERED = 20_000
+_JUST_ARCHIVED = 256
 _PAGE = 200
 _ASK_AGAIN = 1.0
 _ABSENT_TWICE = 2
+_MOST_PATIENCE = 4
 
 
 @dataclass(eq=False)
@@ -44,6 +46,8 @@ class Tracked:
     live: Live = field(default_factory=Live)
     heard: float = 0.0
     """`time.monotonic()` of its last fact or answer."""
+    asked: int = 0
+    """How often it was asked for since its last fact: one that only waits in a long queue is asked for less often."""
     marked_running: bool = False
     absent: int = 0
     """How often the truth said that it does not know this job."""
@@ -51,6 +55,9 @@ class Tracked:
     @property
     def seen(self) -> Seen:
         return overlay(self.row.status, self.live)
+
+    def is_silent(self, now: float, patience: float) -> bool:
+        return now - self.heard > patience * min(1 + self.asked, _MOST_PATIENCE)
 
 
 class Projection:
@@ -80,6 +87,7 @@ class Projection:
         self._by_name: dict[str, Tracked] = {}
         self._by_id: dict[int, Tracked] = {}
         self._done: OrderedDict[str, None] = OrderedDict()
+        self._archived: OrderedDict[int, JobRow] = OrderedDict()
         self._dirty: dict[int, Tracked] = {}
         self._starting: set[int] = set()
         self._releases: list[OutboxRow] = []
@@ -93,12 +101,20 @@ class Projection:
     def seen(self, row: JobRow) -> Seen:
         """A row as it is now: with what was heard since it was written."""
         tracked = self._by_id.get(row.id)
-        return tracked.seen if tracked else Seen(row.status, row.status.view)
+        if tracked is not None:
+            return tracked.seen
+        newest = self._newest(row)
+        return Seen(newest.status, newest.status.view)
 
     def current(self, row: JobRow) -> JobRow:
         """A row with the newest decided status."""
         tracked = self._by_id.get(row.id)
-        return replace(tracked.row, job=row.job) if tracked else row
+        return replace(tracked.row if tracked else self._newest(row), job=row.job)
+
+    def _newest(self, row: JobRow) -> JobRow:
+        """A row may have been read just before it was archived: nobody may see a finished job unfinished again."""
+        archived = self._archived.get(row.id)
+        return archived if archived is not None and archived.version > row.version else row
 
     @property
     def unfinished(self) -> int:
@@ -136,7 +152,7 @@ class Projection:
                 self._any_strangers.set()
             return
         tracked.heard = time.monotonic()
-        tracked.absent = 0
+        tracked.absent = tracked.asked = 0
         if fact.data.fact in WORKER_FACTS:
             tracked.live = hear(tracked.live, fact)
             self._mark_running(tracked)
@@ -208,7 +224,10 @@ class Projection:
         self._relay.kick(releases)
         for row in rows:
             if row.finished:
+                self._archived[row.id] = row
                 self.forget(row)
+        while len(self._archived) > _JUST_ARCHIVED:
+            self._archived.popitem(last=False)
 
     def _release(self, row: JobRow) -> OutboxRow:
         return self._commands.make(
@@ -273,8 +292,8 @@ class Projection:
         log.info("asked the truth for all jobs", answered=len(known))
 
     async def _ask_silent(self) -> None:
-        limit = time.monotonic() - self._silence
-        silent = sorted({tracked.row.name for tracked in self._by_id.values() if tracked.heard < limit})
+        now = time.monotonic()
+        silent = sorted({one.row.name for one in self._by_id.values() if one.is_silent(now, self._silence)})
         for page in _pages(silent):
             listed = await self._list(ListJobs(names=page))
             await self._take_in(listed.items)
@@ -325,6 +344,7 @@ class Projection:
                 continue
             tracked.heard = time.monotonic()
             tracked.absent = 0
+            tracked.asked += 1
             self._take(tracked, replace(tracked.row, version=snapshot.version, status=snapshot.job.status))
         if unknown:
             await self._meet(unknown)

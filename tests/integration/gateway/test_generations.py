@@ -187,3 +187,17 @@ async def test_jobs_that_came_by_other_means_appear(gateway: Running, engine: Pl
     await eventually(lambda: ("by-kubectl", Verb.RELEASE) in engine.commands, "its archive")
     taken = await gateway.http.post("/v1/generations", json={"prompt": "x", "name": "by-kubectl"})
     assert taken.status_code == 409
+
+
+async def test_a_row_read_just_before_it_was_archived_is_not_shown_unfinished(
+    gateway: Running, engine: PlayedEngine
+) -> None:
+    job = await accepted(gateway, engine)
+    before = await gateway.context.repository.find(job)
+    assert before is not None
+    await engine.succeed(job, picture(engine.jobs[job]))
+    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the archive")
+    await eventually(lambda: gateway.context.projection.unfinished == 0, "the job to be let go")
+
+    assert gateway.context.projection.seen(before).status.finished
+    assert gateway.context.projection.current(before).finished

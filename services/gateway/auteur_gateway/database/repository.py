@@ -138,10 +138,12 @@ def replace_job(row: JobRow, commands: Sequence[OutboxRow]) -> Change:
 
 
 def bury(row: JobRow, commands: Sequence[OutboxRow]) -> Change:
-    """Forgets a job for every reader, and frees its name."""
+    """Forgets a job for every reader, and frees its name and its place in the queue."""
+    state = row.state if row.finished else ApiStatus.CANCELLED
 
     async def change(connection: AsyncConnection) -> None:
-        await connection.execute(update(jobs).where(jobs.c.id == row.id, jobs.c.tomb == 0).values(tomb=row.id))
+        buried = update(jobs).where(jobs.c.id == row.id, jobs.c.tomb == 0).values(tomb=row.id, state=state.value)
+        await connection.execute(buried)
         await add_commands(connection, commands)
 
     return change
