@@ -25,7 +25,6 @@ from auteur_contracts.web.socket import ProgressMessage
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings
 from auteur_standalone.ports import free_ports
-from tests.bench.bare_fanout import SUBJECT
 from tests.bench.table import Figure, percentile, show
 from tests.bench.wire import Socket
 from tests.support.servers import nats_server
@@ -88,11 +87,8 @@ def publish(nats: NatsSettings, load: Load, *, bare: bool) -> None:
             while (now := time.monotonic() - began) < load.seconds:
                 while sent < now * load.facts_per_second:
                     project = sent % load.projects
-                    if bare:
-                        await bus.say(f"{SUBJECT}.p-{project}", message(project, sent))
-                    else:
-                        envelope = fact(project, sent)
-                        await bus.say(envelope.nats_subject, envelope)
+                    envelope = fact(project, sent)
+                    await bus.say(envelope.nats_subject, message(project, sent) if bare else envelope)
                     sent += 1
                 await asyncio.sleep(_BURST)
 

@@ -52,7 +52,9 @@ class Feeds:
                     yield [frame]
                     place, cursor = frame.place, frame.cursor
                 # A cursor may be ahead of this process; what it names was seen elsewhere.
-                fresh = [frame for frame in subscriber.take() if frame.place > place]
+                fresh = subscriber.take()
+                if fresh and fresh[0].place <= place:
+                    fresh = [frame for frame in fresh if frame.place > place]
                 if fresh:
                     yield fresh
                     place, cursor = fresh[-1].place, fresh[-1].cursor

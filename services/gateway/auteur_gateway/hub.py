@@ -1,7 +1,7 @@
 """Fan-out: one follower of the event stream a process, each message made once and handed to its project's sockets."""
 
 import asyncio
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ class Subscriber:
         self.missed: str | None = None
         """Why messages were dropped; None while none were."""
         self._limit = limit
-        self._frames: deque[Frame] = deque()
+        self._frames: list[Frame] = []
         self._wake: asyncio.Future[None] | None = None
 
     def offer(self, frame: Frame) -> None:
@@ -109,8 +109,7 @@ class Subscriber:
         return bool(self._frames or self.closed or self.missed is not None)
 
     def take(self) -> list[Frame]:
-        frames = list(self._frames)
-        self._frames.clear()
+        frames, self._frames = self._frames, []
         return frames
 
     def take_missed(self) -> str | None:

@@ -96,11 +96,11 @@ async def socket(websocket: WebSocket, project_id: str, after: str = "") -> None
 
 async def _send(websocket: WebSocket, feeds: Feeds, project: str, after: str) -> None:
     """Without a heartbeat: pings are the server's business."""
-    send = websocket.send_text
+    send = websocket.send
     async for frames in feeds.open(project, after[:128]):
         for frame in frames:
             if frame.text:
-                await send(frame.text)
+                await send({"type": "websocket.send", "text": frame.text})
 
 
 async def _read(websocket: WebSocket, ctx: Context, project: str) -> None:
