@@ -20,6 +20,8 @@ async def follow_logs(ctx: Context, found: Found, *, follow: bool) -> AsyncItera
     try:
         until = ctx.hub.last
         found = await ctx.generations.find(name)  # anew: it may have finished before we listened
+        if found.seen.status.finished:  # or just now: then nothing is to come, and all of it is stored
+            until = ctx.hub.last
         async for chunk in _stored(ctx, found, until):
             yield chunk
         if follow and not found.seen.status.finished:
