@@ -46,7 +46,7 @@ def environment(folder: Path, *requirements: str) -> Path:
     run(UV, "venv", "-q", "--python", sys.executable, folder, cwd=folder.parent)
     constraints = ("-c", str(CHECKOUT / "requirements.lock"))
     run(
-        uv,
+        UV,
         "pip",
         "install",
         "-q",
