@@ -1,14 +1,61 @@
 """A function's parameters against its JSON Schema: the sentence a person gets when one is wrong."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
 
+from auteur_contracts.resources import FunctionRunner
 from auteur_contracts.vocabulary import Reason
 from auteur_lifecycle.refusal import Refusal
+
+_ELSEWHERE: Registry[Any] = Registry()
+"""Empty: a schema that refers to an address must not make anybody fetch it."""
+
+
+def check_schemas(runner: FunctionRunner) -> str | None:
+    """Why a runner's parameters cannot be checked: the first thing wrong with a function's schema, or None."""
+    for function in runner.spec.functions:
+        schema = function.params_schema
+        if schema.get("type", "object") != "object":
+            return f'{function.name}: the schema of its parameters must have type "object"'
+        try:
+            Draft202012Validator.check_schema(schema)
+        except SchemaError as error:
+            where = ".".join(str(part) for part in error.absolute_path)
+            return f"{function.name}: its parameters are no JSON Schema 2020-12: {where}: {error.message[:200]}"
+        for reference in _references(schema):
+            if not _resolves(schema, reference):
+                shown = _short(repr(reference))
+                return f"{function.name}: its parameters refer to {shown}, which the schema does not define"
+    return None
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, Mapping):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        for inner in part.values():
+            yield from _references(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
+
+
+def _resolves(schema: Mapping[str, Any], reference: str) -> bool:
+    """Whether a JSON pointer (RFC 6901) leads somewhere inside the schema."""
+    if not reference.startswith("#"):
+        return False
+    part: Any = schema
+    for step in reference[1:].split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(part, Mapping) or name not in part:
+            return False
+        part = part[name]
+    return True
 
 
 def check_parameters(function: str, schema: Mapping[str, Any], params: Mapping[str, Any]) -> Refusal | None:
@@ -24,7 +71,9 @@ def check_parameters(function: str, schema: Mapping[str, Any], params: Mapping[s
                 f'{function} needs the parameter "{name}"{_range(properties.get(name, {}))}.',
                 f"params.{name}",
             )
-    error = next(iter(sorted(Draft202012Validator(schema).iter_errors(dict(params)), key=_depth)), None)
+    error = next(
+        iter(sorted(Draft202012Validator(schema, registry=_ELSEWHERE).iter_errors(dict(params)), key=_depth)), None
+    )
     return None if error is None else _wrong(function, error)
 
 

@@ -281,9 +281,10 @@ class Generations:
         raise Conflict("no free name was found; try again")
 
     async def delete(self, name: str, *, by: str) -> None:
-        """Forgets the job here and there; one that is not finished is cancelled first."""
+        """Forgets the job and its files, here and there; one that is not finished is cancelled first."""
         found = await self.find(name)
-        commands = [self._commands.make(name, Verb.DELETE, Delete(uid=found.row.uid, by=by))]
+        order = Delete(uid=found.row.uid, project=found.row.job.spec.project, by=by)
+        commands = [self._commands.make(name, Verb.DELETE, order)]
         if not found.seen.status.finished:
             commands.insert(0, self._commands.make(name, Verb.CANCEL, Cancel(by=by)))
         await self._writer.change(db.bury(found.row, commands))

@@ -59,7 +59,8 @@ def is_running(status: GenerationJobStatus, live: Live) -> bool:
 def overlay(status: GenerationJobStatus, live: Live) -> Seen:
     if not is_running(status, live):
         return Seen(status, status.view)
-    progress = live.progress or status.progress
+    # What the status says is of an attempt that is over, if the worker speaks of a later one.
+    progress = live.progress or (status.progress if live.attempt == status.attempt else None)
     if progress is not None and live.preview_uri:
         progress = progress.model_copy(update={"preview_uri": live.preview_uri})
     elif live.preview_uri:

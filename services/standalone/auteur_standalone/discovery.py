@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from auteur_client.home import is_checkout
 from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
+from auteur_lifecycle.parameters import check_schemas
 from auteur_standalone import registration
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
@@ -82,13 +83,16 @@ async def describe(launch: Launch) -> FunctionRunner:
     """The runner as its own environment describes it."""
     text = await ask(launch.python, "describe", launch.target, directory=launch.directory)
     try:
-        return FunctionRunner.model_validate_json(text)
+        described = FunctionRunner.model_validate_json(text)
     except ValidationError as error:
         raise InvalidRequest(
             f"{launch.python} describes {launch.target} in a way that this version of Auteur does not understand: "
             f"{error.errors(include_url=False)[0]['msg']}",
             hint="install the same version of auteur in both environments",
         ) from error
+    if wrong := check_schemas(described):
+        raise InvalidRequest(wrong)
+    return described
 
 
 @dataclass(frozen=True)

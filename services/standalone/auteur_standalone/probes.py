@@ -35,9 +35,10 @@ def get_ok(url: str) -> bool:
 def get(url: str, *, seconds: float = _SECONDS) -> tuple[int, bytes]:
     """Status and body; status 0 when nobody answers. Past proxies that the environment may name: this is loopback."""
     parts = urlsplit(url)
+    wanted = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     try:
-        connection.request("GET", parts.path or "/", headers={"Accept": "application/json"})
+        connection.request("GET", wanted, headers={"Accept": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

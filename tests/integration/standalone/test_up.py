@@ -72,10 +72,12 @@ def test_status_shows_parts_and_disk(running: Stack) -> None:
     assert (told["running"], told["ready"], told["url"]) == (True, True, running.url)
     assert [part["name"] for part in told["parts"]] == ["nats", "store", "gateway", "engine", "runner-echo"]
     assert {part["state"] for part in told["parts"]} == {"running"}
+    run_echo(running)
     assert told["disk"]["used"]["s3"] > 0
     assert told["disk"]["free"] > 0
     text = running.auteur("status").stdout
     assert "gateway" in text
+    assert "0 jobs running" in text, "one that is done runs no more"
     assert "free" in text
 
 

@@ -66,3 +66,9 @@ def test_a_job_that_waits_for_its_next_attempt_does_not_run() -> None:
 def test_an_older_attempt_says_nothing_any_more() -> None:
     live = heard(Started(attempt=2, worker="b"), HALF)
     assert (live.attempt, live.worker, live.progress) == (2, "b", None)
+
+
+def test_a_new_attempt_begins_without_the_progress_of_the_one_before() -> None:
+    first = status(ConditionType.ACCEPTED, attempt=1, failures=1, progress=Progress(phase="denoise", fraction=0.9))
+
+    assert overlay(first, heard(Started(attempt=2, worker="b"))).status.progress is None

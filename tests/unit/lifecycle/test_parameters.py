@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from auteur_lifecycle.parameters import check_parameters
-from tests.unit.lifecycle.making import SCHEMA
+from auteur_lifecycle.parameters import check_parameters, check_schemas
+from tests.unit.lifecycle.making import SCHEMA, runner
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,34 @@ def test_a_name_of_a_hundred_kilobytes_is_not_repeated() -> None:
     refused = check_parameters("f", SCHEMA, {"prompt": "x", "z" * 100_000: 1})
     assert refused is not None
     assert len(refused.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("schema", "wrong"),
+    [
+        ({"type": "array"}, 'f: the schema of its parameters must have type "object"'),
+        (
+            {"properties": {"steps": {"type": "wholenumber"}}},
+            "f: its parameters are no JSON Schema 2020-12: properties.steps.type: 'wholenumber' is not valid",
+        ),
+        (
+            {"properties": {"a": {"$ref": "http://example.com/schema"}}},
+            "f: its parameters refer to 'http://example.com/schema', which the schema does not define",
+        ),
+        (
+            {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/A"}]}}, "$defs": {"B": {}}},
+            "f: its parameters refer to '#/$defs/A', which the schema does not define",
+        ),
+    ],
+)
+def test_a_runner_whose_parameters_cannot_be_checked_is_refused(schema: dict[str, Any], wrong: str) -> None:
+    assert (check_schemas(runner(name="f", paramsSchema=schema)) or "").startswith(wrong)
+
+
+def test_a_schema_may_refer_to_its_own_definitions() -> None:
+    shared = {"properties": {"a": {"$ref": "#/$defs/A~1B"}}, "$defs": {"A/B": {"type": "string"}}}
+
+    assert check_schemas(runner(paramsSchema=shared)) is None
+    assert check_schemas(runner()) is None
+    assert check_parameters("f", shared, {"a": "x"}) is None
+    assert check_parameters("f", shared, {"a": 3}) is not None

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierReadiness
 from auteur_kit.logs import get_logger
+from auteur_lifecycle.parameters import check_schemas
 from auteur_standalone.engine.machine import fits
 
 log = get_logger()
@@ -34,12 +35,16 @@ class RunnerFolder:
             known = self._seen.get(file)
             if known is not None and known[0] == changed:
                 return known
-            return changed, FunctionRunner.model_validate_json(file.read_bytes())
+            runner = FunctionRunner.model_validate_json(file.read_bytes())
         except FileNotFoundError:
             return 0, None
         except (OSError, ValidationError) as error:
             log.warning("runner unreadable", file=file.name, error=str(error)[:500])
             return changed, None
+        if wrong := check_schemas(runner):
+            log.warning("runner unreadable", file=file.name, error=wrong)
+            return changed, None
+        return changed, runner
 
 
 def readiness(runner: FunctionRunner, beats: Sequence[Heartbeat], cards: tuple[float, ...]) -> FunctionRunnerStatus:

@@ -233,8 +233,8 @@ class Engine:
             due.append(status.retry_at)
         if status.running and status.start_time is not None:
             due.append(status.start_time + spec.deadline + life.DEADLINE_GRACE)
-        elif status.start_time is None and job.metadata.creation_timestamp is not None:
-            due.append(job.metadata.creation_timestamp + spec.start_deadline)
+        elif (until := life.starts_by(job)) is not None:
+            due.append(until)
         if due:
             self._due[job.metadata.uid] = time.monotonic() + (min(due) - now).total_seconds()
         else:
