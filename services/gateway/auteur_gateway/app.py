@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 
 from auteur_contracts.errors import AuteurError, InvalidRequest
 from auteur_contracts.web.http import ErrorReply
@@ -66,7 +67,8 @@ def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
             log.info("gateway started", version=auteur_version(), namespace=settings.gateway.namespace)
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        static_url=pages.DOCS_ASSETS,
         title="Auteur",
         version=auteur_version(),
         description=_DESCRIPTION,

@@ -1,5 +1,7 @@
 """Apply, functions, qualities, uploads, outputs, health: what the command line and pages work with."""
 
+import re
+
 import httpx
 
 from auteur_contracts import names
@@ -147,7 +149,10 @@ async def test_the_root_is_a_page_or_a_welcome(light_gateway: Running) -> None:
 
 async def test_documents_describe_the_api(light_gateway: Running) -> None:
     for path in ("/docs", "/redoc", "/api/docs"):
-        assert (await light_gateway.http.get(path)).status_code == 200
+        page = await light_gateway.http.get(path)
+        assert page.status_code == 200
+        for asset in re.findall(r'(?:src|href)="(.*?)"', page.text):
+            assert (await light_gateway.http.get(asset)).status_code == 200, "they come from here, not from a CDN"
     asyncapi = (await light_gateway.http.get("/asyncapi.json")).json()
     assert {"start_generation", "cancel", "ping", "progress", "snapshot"} <= set(asyncapi["components"]["messages"])
     openapi = (await light_gateway.http.get("/openapi.json")).json()

@@ -17,6 +17,8 @@ from auteur_gateway import asyncapi, auteur_version
 from auteur_gateway.context import Ctx
 
 router = APIRouter(tags=["pages"])
+DOCS_ASSETS = "/docs-assets"
+"""Where the scripts of `/docs` and `/redoc` are: a studio without a way outside shows them too."""
 
 
 @router.get("/", responses={200: {"model": WelcomeReply, "description": "The page, to a browser."}})
@@ -73,4 +75,10 @@ def add_docs(app: FastAPI) -> None:
 
     @app.get("/api/docs", include_in_schema=False)
     async def api_docs() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title=f"{app.title} · API")
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=f"{app.title} · API",
+            swagger_js_url=f"{DOCS_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{DOCS_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{DOCS_ASSETS}/favicon.png",
+        )
