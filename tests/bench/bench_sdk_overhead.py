@@ -55,7 +55,7 @@ def bare_run(painter: Any, steps: int) -> Callable[[], None]:
             width=SIDE,
             height=SIDE,
             num_inference_steps=steps,
-            guidance_scale=3.0,
+            guidance_scale=2.0,
             generator=noise,
         )
 
