@@ -60,3 +60,24 @@ with_progress() { # WHAT MEGABYTES NOTE COMMAND…
     [ "$LIVE" = yes ] && printf '\r\033[K' >&2
     return "$status"
 }
+
+# ── uv ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+UV_OLDEST=0.9 # the first that is sure to know --torch-backend and dependency groups
+
+new_enough() { # is the version of this uv at least UV_OLDEST?
+    local version
+    version=$("$1" --version 2>/dev/null | awk '{print $2}') || return 1
+    [ -n "$version" ] && [ "$(printf '%s\n%s\n' "$UV_OLDEST" "$version" | sort -V | head -1)" = "$UV_OLDEST" ]
+}
+
+find_uv() { # its path; scripts/bootstrap puts one where none is found
+    local candidate
+    for candidate in "$(command -v uv || true)" "${HOME:-}/.local/bin/uv" .auteur/tools/bin/uv; do
+        if [ -n "$candidate" ] && [ -x "$candidate" ] && new_enough "$candidate"; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
