@@ -5,7 +5,8 @@ it reads.
 """
 
 import asyncio
-import mimetypes
+import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -23,7 +24,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
+from auteur_contracts.errors import AuteurError, Code, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
 from auteur_kit.settings import StoreSettings
 
@@ -33,6 +34,15 @@ _THREADS = 8
 # Timeouts and retries of our own: the SDK's default waits five minutes on a store that went away.
 _TIMEOUT = urllib3.Timeout(connect=2, read=30)
 _RETRIES = urllib3.Retry(total=2, connect=2, read=0, backoff_factor=0.1)
+_AWAY = (HTTPError, ConnectionError, TimeoutError)
+"""The store's faults. Any other OSError is this machine's: a full disk, a file that went away."""
+_CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
+
+
+class LinkRefused(AuteurError):
+    """A link or form is not (or no longer) good: expired, or signed for something else."""
+
+    default_code = Code.FORBIDDEN
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Store:
             if error.code in ("NoSuchKey", "NoSuchBucket", "NoSuchObject"):
                 raise NotFound(f"the store has no object {error.object_name}", key=error.object_name) from error
             raise Unavailable(f"the store refused: {error.code}") from error
-        except (MinioException, HTTPError, OSError) as error:
+        except (MinioException, *_AWAY) as error:
             raise Unavailable(f"the store does not answer: {type(error).__name__}") from error
 
     async def ensure_bucket(self) -> None:
@@ -95,7 +105,14 @@ class Store:
             raise Unavailable(f"the bucket {self.bucket} does not exist")
 
     async def put_file(self, key: str, path: Path, media_type: str) -> None:
-        await self._run(lambda: self._minio.fput_object(self.bucket, key, str(path), content_type=media_type))
+        """A file that cannot be read is an OSError."""
+
+        def put() -> None:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                self._minio.put_object(self.bucket, key, file, size, content_type=media_type)
+
+        await self._run(put)
 
     async def stat(self, key: str) -> Stored:
         """Raises NotFound."""
@@ -139,7 +156,9 @@ class Store:
         return await self._run(walk)
 
     async def delete_prefix(self, prefix: str) -> int:
-        """Deletes everything below `prefix` (which must end with a slash); returns how many objects that was."""
+        """Deletes everything below `prefix` (which must end with a slash); returns how many objects that was. Raises
+        Unavailable when some could not be deleted: what is left is found again by the same call.
+        """
         if not prefix.endswith("/"):
             raise ValueError("a prefix to delete ends with a slash")
 
@@ -147,7 +166,9 @@ class Store:
             names = [item.object_name for item in self._minio.list_objects(self.bucket, prefix=prefix, recursive=True)]
             failed = list(self._minio.remove_objects(self.bucket, [DeleteObject(name) for name in names]))
             if failed:
-                raise OSError(f"{len(failed)} objects could not be deleted")
+                raise Unavailable(
+                    f"the store did not delete {len(failed)} of {len(names)} objects below {prefix}: {failed[0].code}"
+                )
             return len(names)
 
         return await self._run(remove)
@@ -184,10 +205,6 @@ class Store:
 # ── for those who hold links only ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def media_type_of(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
 class Transfer:
     """Downloads and uploads by presigned links, tried again for `patience` seconds. Synchronous: use a thread."""
 
@@ -196,52 +213,48 @@ class Transfer:
         self._pool = urllib3.PoolManager(maxsize=2, timeout=_TIMEOUT, retries=False)
 
     def download(self, url: str, path: Path) -> None:
-        """Raises NotFound when the object is gone or the link refused, Unavailable when the store stays away."""
+        """Raises NotFound when there is no such object, LinkRefused when the link is no longer good, Unavailable when
+        the store stays away; OSError when `path` cannot be written.
+        """
+        with path.open("wb") as file:
+            self._try(lambda: self._get(url, file))
 
-        def get() -> None:
-            response = self._pool.request("GET", url, preload_content=False)
-            try:
-                self._judge(response, "download")
-                with path.open("wb") as file:
-                    for chunk in response.stream(_CHUNK):
-                        file.write(chunk)
-            finally:
-                response.release_conn()
-
-        self._try(get)
+    def _get(self, url: str, file: BinaryIO) -> None:
+        if file.tell():  # what the try before had written
+            file.seek(0)
+            file.truncate()
+        response = self._pool.request("GET", url, preload_content=False)
+        try:
+            _judge(response, "download")
+            file.writelines(response.stream(_CHUNK))
+            file.flush()
+        finally:
+            response.release_conn()
 
     def upload(self, form: UploadForm, path: Path, name: str, media_type: str) -> str:
-        """Uploads one file as `<prefix><name>`, streamed; returns its key. Raises InvalidRequest when the store refuses
-        it (too large, expired), Unavailable when it stays away.
+        """Uploads one file as `<prefix><name>`, streamed; returns its key. Raises InvalidRequest when it is too large,
+        LinkRefused when the form is no longer good, Unavailable when the store stays away; OSError when `path` cannot
+        be read.
         """
-        size = path.stat().st_size
-        if size > form.max_bytes:
-            raise InvalidRequest(f"{name} has {size} bytes; this job may store files of up to {form.max_bytes}")
-        key = f"{form.prefix}{name}"
-        boundary = secrets.token_hex(16)
-        head = _form_head(boundary, {**form.fields, "key": key, "Content-Type": media_type}, name, media_type)
-        tail = f"\r\n--{boundary}--\r\n".encode()
-        headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(head) + size + len(tail)),
-        }
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > form.max_bytes:
+                raise InvalidRequest(f"{name} has {size} bytes; this job may store files of up to {form.max_bytes}")
+            key = f"{form.prefix}{name}"
+            boundary = secrets.token_hex(16)
+            head = _form_head(boundary, {**form.fields, "key": key, "Content-Type": media_type}, name, media_type)
+            tail = f"\r\n--{boundary}--\r\n".encode()
+            headers = {
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
+                "Content-Length": str(len(head) + size + len(tail)),
+            }
 
-        def post() -> None:
-            response = self._pool.request("POST", form.url, body=_body(head, path, tail), headers=headers)
-            self._judge(response, "upload")
+            def post() -> None:
+                response = self._pool.request("POST", form.url, body=_body(head, file, size, tail), headers=headers)
+                _judge(response, "upload")
 
-        self._try(post)
+            self._try(post)
         return key
-
-    @staticmethod
-    def _judge(response: urllib3.BaseHTTPResponse, what: str) -> None:
-        if response.status >= 500 or response.status == 429:
-            raise HTTPError(f"{what}: {response.status}")
-        if response.status in (403, 404):
-            raise NotFound(f"the store refused the {what} link: {response.status}")
-        if response.status >= 300:
-            detail = response.data[:200].decode(errors="replace")
-            raise InvalidRequest(f"the store refused the {what}: {response.status} {detail}")
 
     def _try(self, what: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._patience
@@ -249,11 +262,32 @@ class Transfer:
         while True:
             try:
                 return what()
-            except (HTTPError, OSError) as error:
+            except _LocalFault as error:
+                raise error.cause from error
+            except _AWAY as error:
                 if time.monotonic() + pause > deadline:
                     raise Unavailable(f"the store does not answer: {type(error).__name__}") from error
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
+
+
+def _judge(response: urllib3.BaseHTTPResponse, what: str) -> None:
+    if response.status < 300:
+        return
+    if response.status >= 500 or response.status == 429:
+        raise HTTPError(f"{what}: {response.status}")
+    found = _CODE.search(response.data)
+    match found[1].decode() if found else "":
+        case "NoSuchBucket":
+            raise Unavailable("the store has lost its bucket")
+        case "EntityTooLarge":
+            raise InvalidRequest(f"the store refused the {what}: it is too large")
+        case code if response.status == 404:
+            raise NotFound(f"the store has no such object ({code or response.status})")
+        case code:
+            raise LinkRefused(
+                f"the store refused the {what} link ({code or response.status}): it has expired, or it is not for this"
+            )
 
 
 def _form_head(boundary: str, fields: dict[str, str], name: str, media_type: str) -> bytes:
@@ -269,9 +303,35 @@ def _form_head(boundary: str, fields: dict[str, str], name: str, media_type: str
     return "".join(parts).encode()
 
 
-def _body(head: bytes, path: Path, tail: bytes) -> Iterator[bytes]:
+class _LocalFault(Exception):
+    """urllib3 takes every OSError of a body for a broken connection: this one is not."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _body(head: bytes, file: BinaryIO, size: int, tail: bytes) -> Iterator[bytes]:
     yield head
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
+    yield from _chunks(file, size)
     yield tail
+
+
+def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Exactly `size` bytes: the length was announced, and the store would wait for what is missing."""
+    left = size
+    file.seek(0)
+    while left:
+        chunk = _read(file, min(_CHUNK, left))
+        left -= len(chunk)
+        yield chunk
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    try:
+        chunk = file.read(size)
+    except OSError as error:
+        raise _LocalFault(error) from error
+    if not chunk:
+        raise _LocalFault(OSError("the file became shorter while it was uploaded"))
+    return chunk

@@ -1,6 +1,9 @@
 """The store against a real S3 server."""
 
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import urllib3
 from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
 from auteur_kit.settings import StoreSettings
-from auteur_kit.store import Store, Transfer
+from auteur_kit.store import LinkRefused, Store, Transfer
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
 
@@ -91,17 +94,22 @@ async def test_a_form_cannot_be_forged(store: Store) -> None:
     assert post(forged, f"{PREFIX}image.png", b"x") == 403
 
 
-async def test_an_expired_form_is_refused(store: Store) -> None:
+async def test_an_expired_form_is_refused(store: Store, transfer: Transfer, picture: Path) -> None:
     long_ago = datetime.now(UTC) - timedelta(hours=1)
-    form = store.upload_form(PREFIX, max_bytes=100, expires=timedelta(minutes=5), now=long_ago)
+    form = store.upload_form(PREFIX, max_bytes=1000, expires=timedelta(minutes=5), now=long_ago)
     assert post(form, f"{PREFIX}image.png", b"x") in (400, 403)
+    with pytest.raises(LinkRefused, match="it has expired"):
+        transfer.upload(form, picture, "image.png", "image/png")
 
 
 async def test_the_agent_learns_of_a_refused_upload(store: Store, transfer: Transfer, picture: Path) -> None:
     with pytest.raises(InvalidRequest, match="768 bytes; this job may store files of up to 10"):
         transfer.upload(form_of(store, max_bytes=10), picture, "image.png", "image/png")
+    lying = form_of(store, max_bytes=10).model_copy(update={"max_bytes": 1000})
+    with pytest.raises(InvalidRequest, match="too large"):
+        transfer.upload(lying, picture, "image.png", "image/png")
     foreign = form_of(store).model_copy(update={"prefix": "default/film/jobs/u2/1/"})
-    with pytest.raises((NotFound, InvalidRequest)):
+    with pytest.raises(LinkRefused, match="refused the upload link"):
         transfer.upload(foreign, picture, "image.png", "image/png")
 
 
@@ -126,7 +134,7 @@ async def test_a_link_expires(store: Store, transfer: Transfer, picture: Path, t
     key = transfer.upload(form_of(store), picture, "image.png", "image/png")
     link = store.link(key, expires=timedelta(seconds=1))
     await eventually(lambda: get(link)[0] == 403, "the link to expire")
-    with pytest.raises(NotFound, match="refused the download link"):
+    with pytest.raises(LinkRefused, match="refused the download link"):
         transfer.download(link, tmp_path / "back.png")
 
 
@@ -149,6 +157,84 @@ async def test_deleting_a_prefix_leaves_its_neighbours(store: Store, picture: Pa
     assert await store.delete_prefix("a/1/") == 0
     with pytest.raises(ValueError, match="ends with a slash"):
         await store.delete_prefix("a/1")
+
+
+async def test_this_machines_disk_is_not_the_stores_fault(store: Store, picture: Path, tmp_path: Path) -> None:
+    """Told as what it is, and at once: the patience is for the store."""
+    patient = Transfer(patience=3600)
+    key = patient.upload(form_of(store), picture, "image.png", "image/png")
+    link = store.link(key, expires=timedelta(minutes=1))
+    with pytest.raises(OSError, match="No space left on device"):
+        patient.download(link, Path("/dev/full"))
+    with pytest.raises(FileNotFoundError):
+        patient.download(link, tmp_path / "nowhere" / "x.png")
+    with pytest.raises(FileNotFoundError):
+        patient.upload(form_of(store), tmp_path / "nothing.png", "image.png", "image/png")
+    with pytest.raises(FileNotFoundError):
+        await store.put_file(f"{PREFIX}x.png", tmp_path / "nothing.png", "image/png")
+
+
+async def test_a_file_that_shrinks_while_it_is_uploaded_is_said_at_once(tmp_path: Path, sink: UploadForm) -> None:
+    shrinking = tmp_path / "video.bin"
+    shrinking.write_bytes(bytes(64 * 1024**2))
+    form = sink.model_copy(update={"max_bytes": 10**9})
+
+    def shrink(*_: object) -> None:
+        shrinking.write_bytes(b"")
+
+    _Sink.on_request = staticmethod(shrink)
+    with pytest.raises(OSError, match="became shorter"):
+        Transfer(patience=3600).upload(form, shrinking, "video.bin", "application/octet-stream")
+
+
+class _Sink(BaseHTTPRequestHandler):
+    """An S3 server that cannot delete, and that calls `on_request` before it reads an upload."""
+
+    on_request = staticmethod(lambda *_: None)
+
+    def do_GET(self) -> None:
+        self._answer(
+            "<ListBucketResult><Name>auteur</Name><IsTruncated>false</IsTruncated>"
+            "<Contents><Key>a/x.png</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            "<Contents><Key>a/y.png</Key><Size>1</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            "</ListBucketResult>"
+        )
+
+    def do_POST(self) -> None:
+        type(self).on_request()
+        left = int(self.headers["Content-Length"])
+        while left and (chunk := self.rfile.read(min(left, 65536))):
+            left -= len(chunk)
+        self._answer(
+            "<DeleteResult><Error><Key>a/y.png</Key><Code>InternalError</Code><Message>no</Message></Error>"
+            "</DeleteResult>"
+        )
+
+    def _answer(self, body: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its signature
+        pass
+
+
+@pytest.fixture
+def sink() -> Iterator[UploadForm]:
+    _Sink.on_request = staticmethod(lambda *_: None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield UploadForm(url=url, fields={}, prefix=PREFIX, bucket="auteur", max_bytes=1)
+        server.shutdown()
+
+
+async def test_objects_that_could_not_be_deleted_are_counted(sink: UploadForm) -> None:
+    store = Store(StoreSettings.model_validate({"url": sink.url, "secret_key": "a-secret-key"}))
+    with pytest.raises(Unavailable, match="did not delete 1 of 2 objects below a/: InternalError"):
+        await store.delete_prefix("a/")
+    store.close()
 
 
 async def test_a_missing_bucket_is_said(store_settings: StoreSettings) -> None:
