@@ -51,13 +51,18 @@ class Wording:
     prompt: str
     negative_prompt: str
     unknown: tuple[str, ...]
+    added: str = ""
+    """What the model draws because the prompt, as it understood it, named nothing."""
 
 
-def worded(prompt: str, negative_prompt: str, vocabulary: Vocabulary | None) -> Wording:
+def worded(prompt: str, negative_prompt: str, vocabulary: Vocabulary | None, *, subject_seed: int | None) -> Wording:
+    """`subject_seed` chooses what to draw where the prompt names nothing; None where a picture is given already."""
     if vocabulary is None:
         return Wording(prompt, negative_prompt, ())
     wanted, unwanted = vocabulary.understand(prompt), vocabulary.understand(negative_prompt)
-    return Wording(wanted.prompt, unwanted.prompt, tuple(dict.fromkeys((*wanted.unknown, *unwanted.unknown))))
+    unknown = tuple(dict.fromkeys((*wanted.unknown, *unwanted.unknown)))
+    added = "" if subject_seed is None else vocabulary.missing_subject(wanted.prompt, subject_seed)
+    return Wording(f"{added} {wanted.prompt}".strip(), unwanted.prompt, unknown, added)
 
 
 def unknown_words(model: str, words: Sequence[str], draws: str) -> str:
@@ -65,6 +70,10 @@ def unknown_words(model: str, words: Sequence[str], draws: str) -> str:
     named = ", ".join(f'"{_shortened(word)}"' for word in words[:NAMED_WORDS])
     more = f" and {len(words) - NAMED_WORDS} more" if len(words) > NAMED_WORDS else ""
     return f"{model} does not know: {named}{more}. {draws}".strip()
+
+
+def chosen_subject(model: str, subject: str) -> str:
+    return f"The prompt says nothing that {model} can draw, so it chose one by the seed: {subject}."
 
 
 def check(ask: Ask, *, max_pixels: int) -> None:

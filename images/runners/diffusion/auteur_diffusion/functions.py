@@ -5,7 +5,7 @@ A runner subclasses them to say its model's sizes and words. No torch here: the 
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from auteur_diffusion.asking import Ask, Start, unknown_words, worded
+from auteur_diffusion.asking import Ask, Start, chosen_subject, unknown_words, worded
 from auteur_diffusion.pictures import starting_picture
 from auteur_runner import Context, Field, Function, Input, Media, MediaType
 
@@ -41,9 +41,13 @@ class PictureFunction(Function):
     size_multiple: ClassVar[int] = 8
 
     def _paint(self, params: PictureParams, ctx: Context, start: Start | None = None) -> Output:
-        wording = worded(params.prompt, params.negative_prompt, self.shared.vocabulary)
+        seed = ctx.seed if params.seed is None else params.seed
+        subject_seed = seed if start is None else None
+        wording = worded(params.prompt, params.negative_prompt, self.shared.vocabulary, subject_seed=subject_seed)
         if wording.unknown:
             ctx.warning(unknown_words(ctx.tier.pipeline, wording.unknown, self.draws))
+        if wording.added:
+            ctx.warning(chosen_subject(ctx.tier.pipeline, wording.added))
         width, height = start.picture.size if start else (params.width, params.height)
         ask = Ask(
             prompt=wording.prompt,
@@ -52,7 +56,7 @@ class PictureFunction(Function):
             height=height,
             steps=params.steps,
             guidance_scale=params.guidance_scale,
-            seed=ctx.seed if params.seed is None else params.seed,
+            seed=seed,
             start=start,
         )
         return self.Output(image=ctx.save(self.shared.paint(ask, ctx), "image.png"))

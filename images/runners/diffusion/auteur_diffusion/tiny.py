@@ -19,9 +19,10 @@ DRAWS = (
 
 
 class TinyParams(PictureParams):
-    width: int = Field(NATIVE_SIDE, ge=64, le=256, multiple_of=8, description="Pixels.")
-    height: int = Field(NATIVE_SIDE, ge=64, le=256, multiple_of=8, description="Pixels.")
-    guidance_scale: float = Field(3.0, ge=0, le=30, description="How closely the prompt is followed.")
+    # The autoencoder makes an eighth of a side, the denoiser half of that.
+    width: int = Field(NATIVE_SIDE, ge=64, le=256, multiple_of=16, description="Pixels.")
+    height: int = Field(NATIVE_SIDE, ge=64, le=256, multiple_of=16, description="Pixels.")
+    guidance_scale: float = Field(2.0, ge=0, le=30, description="How closely the prompt is followed.")
 
 
 class TinyTextToImage(TextToImage):
@@ -39,7 +40,7 @@ class TinyImageToImage(ImageToImage):
     draws = DRAWS
 
     class Params(TinyParams):
-        strength: float = Field(0.8, gt=0, le=1, description="How much may change: 1 keeps nothing of the picture.")
+        strength: float = Field(0.9, gt=0, le=1, description="How much may change: 1 keeps nothing of the picture.")
 
 
 def _tier(quality: Quality, steps: int) -> TierDeclaration:

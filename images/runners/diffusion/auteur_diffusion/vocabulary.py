@@ -32,6 +32,9 @@ class Vocabulary:
     words: frozenset[str]
     synonyms: Mapping[str, str]
     ignored: frozenset[str]
+    subjects: tuple[str, ...] = ()
+    """What the model can draw: without one of these, or a word of `clues`, a prompt gives a blur."""
+    clues: frozenset[str] = frozenset()
 
     @staticmethod
     def load(folder: Path) -> "Vocabulary | None":
@@ -40,7 +43,13 @@ class Vocabulary:
         if not path.is_file():
             return None
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Vocabulary(frozenset(content["words"]), content["synonyms"], frozenset(content["ignored"]))
+        return Vocabulary(
+            frozenset(content["words"]),
+            content["synonyms"],
+            frozenset(content["ignored"]),
+            tuple(content["subjects"]),
+            frozenset(content["clues"]),
+        )
 
     def understand(self, prompt: str) -> Understood:
         """Say the prompt in known words, in their order; the unknown ones are listed once each, in lower case."""
@@ -52,6 +61,13 @@ class Vocabulary:
             elif word not in self.ignored:
                 meant.append(self.synonyms.get(word, word))
         return Understood(" ".join(meant), tuple(dict.fromkeys(unknown)))
+
+    def missing_subject(self, prompt: str, seed: int) -> str:
+        """A subject, chosen by the seed, for an understood prompt that says nothing to draw; empty for any other."""
+        said = set(prompt.split())
+        if not self.subjects or said & self.clues or said.intersection(self.subjects):
+            return ""
+        return self.subjects[seed % len(self.subjects)]
 
     def _known(self, spoken: str) -> str | None:
         """The word itself or, for a plural, its singular."""

@@ -11,12 +11,26 @@ VOCABULARY = Vocabulary(frozenset({"red", "circle"}), {"disc": "circle"}, frozen
 
 
 def test_unknown_words_of_both_prompts_are_told_once() -> None:
-    wording = worded("a misty red disc", "misty cyberpunk", VOCABULARY)
+    wording = worded("a misty red disc", "misty cyberpunk", VOCABULARY, subject_seed=0)
 
     assert (wording.prompt, wording.negative_prompt) == ("red circle", "")
     assert wording.unknown == ("misty", "cyberpunk")
     sentence = unknown_words("diffusion-tiny", wording.unknown, "It draws shapes.")
     assert sentence == 'diffusion-tiny does not know: "misty", "cyberpunk". It draws shapes.'
+
+
+def test_a_prompt_that_names_nothing_to_draw_gets_a_subject_by_its_seed() -> None:
+    vocabulary = Vocabulary(
+        frozenset({"red", "circle", "ring", "small"}), {}, frozenset(), ("circle", "ring"), frozenset({"red"})
+    )
+
+    chosen = [worded("a misty small alley", "", vocabulary, subject_seed=seed) for seed in (0, 1, 2)]
+
+    assert [one.prompt for one in chosen] == ["circle small", "ring small", "circle small"]
+    assert [one.added for one in chosen] == ["circle", "ring", "circle"]
+    assert worded("something red", "", vocabulary, subject_seed=0).added == ""
+    assert worded("small", "", vocabulary, subject_seed=None).prompt == "small", "a picture is given already"
+    assert worded("small ring", "", vocabulary, subject_seed=0).prompt == "small ring"
 
 
 def test_a_long_list_of_unknown_words_stays_a_sentence() -> None:
@@ -27,7 +41,7 @@ def test_a_long_list_of_unknown_words_stays_a_sentence() -> None:
 
 
 def test_a_model_that_reads_anything_gets_the_prompt_as_it_is() -> None:
-    assert worded("Misty, at night", "day", None).prompt == "Misty, at night"
+    assert worded("Misty, at night", "day", None, subject_seed=0).prompt == "Misty, at night"
 
 
 def test_a_picture_too_large_for_the_plan_is_refused() -> None:

@@ -36,7 +36,7 @@ def test_the_tiny_runner() -> None:
         "default": 128,
         "minimum": 64,
         "maximum": 256,
-        "multipleOf": 8,
+        "multipleOf": 16,
         "description": "",
     }
     assert schema["properties"]["steps"]["maximum"] == 500

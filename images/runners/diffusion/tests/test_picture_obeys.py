@@ -10,13 +10,12 @@ from diffusers import StableDiffusionPipeline
 
 from auteur_diffusion import vocabulary as vocabulary_module
 from training.drawing import Jitter, Scene, draw
-from training.evaluate import UNCLEAR, held_out_grid, judge, obedience, seen
+from training.evaluate import held_out_grid, judge, obedience, seen
 
 MODEL = Path(vocabulary_module.__file__).parent / "models" / "diffusion-tiny"
 STANDARD_STEPS = 20
 GUIDANCE = 2.0
-LEAST_OBEDIENCE = 0.88
-"""The aim is 0.95; the weights of today reach 0.91 here, and fall short in small stars and rings."""
+LEAST_OBEDIENCE = 0.95
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +32,6 @@ def test_pictures_of_scenes_it_never_saw_show_what_was_asked(pipeline: StableDif
 
     failures = [(scene, verdict) for scene, verdict in zip(sample, verdicts, strict=True) if not verdict.obeys]
     assert len(failures) <= (1 - LEAST_OBEDIENCE) * len(sample), failures
-
-
-def test_words_it_does_not_know_still_give_a_clear_picture(pipeline: StableDiffusionPipeline) -> None:
-    noise = torch.Generator().manual_seed(1)
-
-    picture = pipeline("", num_inference_steps=STANDARD_STEPS, guidance_scale=GUIDANCE, generator=noise).images[0]
-
-    found = seen(picture)
-    assert found is not None
-    assert found.shape != UNCLEAR
 
 
 def test_same_seed_gives_the_same_picture(pipeline: StableDiffusionPipeline) -> None:

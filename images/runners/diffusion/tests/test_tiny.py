@@ -18,6 +18,7 @@ from auteur_runner.describe import planned_tier
 from auteur_runner.process import Launch, SetupFailed
 from auteur_runner.testing import run_function
 from auteur_runner.worker import Worker
+from training.evaluate import seen
 
 FOLDER = sources.SHIPPED / NAME
 STANDARD = planned_tier(tiny.tiers[1])
@@ -57,10 +58,16 @@ def test_unknown_words_come_back_as_a_warning_beside_the_picture(function: TinyT
     result = run_function(function, {"prompt": "misty cyberpunk alley"}, seed=7, tier=STANDARD)
 
     assert result.outputs["image"].is_file()
-    assert len(result.warnings) == 1
     assert result.warnings[0].startswith(
         'diffusion-tiny does not know: "misty", "cyberpunk", "alley". It draws one small or large circle'
     )
+    assert result.warnings[1:] == (
+        "The prompt says nothing that diffusion-tiny can draw, so it chose one by the seed: square.",
+    )
+    with Image.open(result.outputs["image"]) as picture:
+        found = seen(picture)
+    assert found is not None
+    assert found.shape == "square"
 
 
 def test_the_same_words_in_other_clothes_are_the_same_picture(function: TinyTextToImage) -> None:

@@ -19,10 +19,11 @@ def save(pipeline: StableDiffusionPipeline, output: Path) -> None:
 
 
 def forget_where_it_was(output: Path) -> None:
-    """Remove the folder's path on this machine from what diffusers wrote."""
-    for path in (output / "model_index.json", *output.glob("*/config.json")):
+    """Remove the folder's path on this machine, and how it was loaded, from what the libraries wrote."""
+    for path in (output / "model_index.json", *output.glob("*/config.json"), *output.glob("*/tokenizer_config.json")):
         config = json.loads(path.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)
+        for key in ("_name_or_path", "is_local", "local_files_only"):
+            config.pop(key, None)
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

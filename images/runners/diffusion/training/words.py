@@ -48,4 +48,11 @@ IGNORED = tuple(_FILLERS.split())
 
 def vocabulary() -> str:
     """The content of the model's `vocabulary.json`."""
-    return json.dumps({"words": SPOKEN, "synonyms": SYNONYMS, "ignored": IGNORED}, indent=1) + "\n"
+    content = {
+        "words": SPOKEN,
+        "synonyms": SYNONYMS,
+        "ignored": IGNORED,
+        "subjects": SHAPES,
+        "clues": tuple(PALETTE),  # a colour alone gives a clear picture: the model chooses the shape
+    }
+    return json.dumps(content, indent=1) + "\n"
