@@ -103,7 +103,7 @@ async def running(settings: Settings, now: Clock) -> AsyncIterator[Context]:
         bus = await stack.enter_async_context(Bus.connect(settings.nats, name="gateway"))
         store = Store(settings.store)
         stack.callback(store.close)
-        writer = Writer(engines.writer, queue_limit=settings.gateway.queue_limit)
+        writer = Writer(engines.writer, namespace=settings.gateway.namespace, queue_limit=settings.gateway.queue_limit)
         await stack.enter_async_context(writer.running())
         context, relay = _assemble(settings, now, bus, store, engines, writer)
         await stack.enter_async_context(relay.running())

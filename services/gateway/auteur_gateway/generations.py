@@ -197,7 +197,7 @@ class Generations:
         admitted = await self._writer.admit(admission)
         if admitted.reply is not None:
             return Created(CreatedGeneration.model_validate_json(admitted.reply), replayed=True)
-        self._projection.track(rows)
+        self._projection.track(rows, reused=admitted.reused)
         self._relay.kick(admission.commands)
         return Created(reply, replayed=False)
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from auteur_contracts import names
@@ -51,6 +51,8 @@ class Tracked:
     marked_running: bool = False
     absent: int = 0
     """How often the truth said that it does not know this job."""
+    reused: bool = False
+    """A deleted job had this name: a fact that carries it may be of that one, and only the truth can tell."""
 
     @property
     def seen(self) -> Seen:
@@ -120,10 +122,10 @@ class Projection:
     def unfinished(self) -> int:
         return len(self._by_id)
 
-    def track(self, rows: Iterable[JobRow]) -> None:
-        """These were committed."""
+    def track(self, rows: Iterable[JobRow], *, reused: Collection[str] = ()) -> None:
+        """These were committed. `reused` are names that deleted jobs had before."""
         for row in rows:
-            tracked = Tracked(row, heard=time.monotonic())
+            tracked = Tracked(row, heard=time.monotonic(), reused=row.name in reused)
             self._by_id[row.id] = tracked
             self._by_name[row.name] = tracked
             if row.uid:
@@ -167,7 +169,7 @@ class Projection:
         if tracked := self._by_uid.get(fact.uid):
             return tracked
         unbound = self._by_name.get(fact.name)
-        if unbound is None or unbound.row.uid or fact.uid in self._done:
+        if unbound is None or unbound.row.uid or unbound.reused or fact.uid in self._done:
             return None
         self._bind(unbound, fact.uid)
         return unbound
@@ -237,7 +239,12 @@ class Projection:
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def load(self) -> None:
-        self.track(await self._repository.unfinished())
+        rows = await self._repository.unfinished()
+        unbound = [row.name for row in rows if not row.uid]
+        reused: set[str] = set()
+        for page in _pages(unbound):
+            reused |= await self._repository.reused(page)
+        self.track(rows, reused=reused)
 
     async def on_reset(self) -> None:
         """Events may have been missed: the truth is asked for everything."""
@@ -260,7 +267,7 @@ class Projection:
                 await asyncio.wait_for(self._sync.wait(), pause)
 
     async def meet_strangers_forever(self) -> None:
-        """Jobs that came by other means, and facts that overtook their row."""
+        """Jobs that came by other means, facts that overtook their row, and those of a name that was used before."""
         while True:
             await self._any_strangers.wait()
             self._any_strangers.clear()

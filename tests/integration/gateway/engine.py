@@ -88,6 +88,9 @@ class PlayedEngine:
         self.deaf = False
         """Commands are swallowed, as by an engine whose database was lost."""
         self.swallowed = 0
+        self.attentive = asyncio.Event()
+        """Cleared: commands wait, as for an engine that is busy."""
+        self.attentive.set()
         self._versions = 0
 
     @contextlib.asynccontextmanager
@@ -125,6 +128,7 @@ class PlayedEngine:
 
     async def _commands(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
+            await self.attentive.wait()
             command = parse(delivery.subject)
             assert isinstance(command, JobCommand)
             if self.deaf:

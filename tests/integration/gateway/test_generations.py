@@ -1,9 +1,12 @@
 """The life of a generation over HTTP, on SQLite and PostgreSQL."""
 
+import json
+
 import httpx
 
+from auteur_contracts import names
 from auteur_contracts.subjects import Verb
-from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, picture
 from tests.support.waiting import eventually
 
@@ -82,6 +85,63 @@ async def test_a_name_is_taken_until_its_job_is_deleted(gateway: Running, engine
     assert [verb for _, verb in engine.commands] == [Verb.SUBMIT, Verb.CANCEL, Verb.DELETE]
     assert await accepted(gateway, engine, name="star") == "star"
     assert await status_of(gateway.http, "star") == "queued"
+
+
+async def test_what_happens_to_a_deleted_job_is_not_taken_for_its_namesake(
+    gateway: Running, engine: PlayedEngine
+) -> None:
+    engine.attentive.clear()
+    await created(gateway, name="star")
+    assert (await gateway.http.delete("/v1/generations/star")).status_code == 204
+    await created(gateway, name="star", quality="draft")
+    engine.attentive.set()  # accepted, cancelled and deleted, then accepted again: all under one name
+    submits = [("star", Verb.SUBMIT), ("star", Verb.CANCEL), ("star", Verb.DELETE), ("star", Verb.SUBMIT)]
+    await eventually(lambda: engine.commands == submits, "the commands")
+
+    async def second_is_known() -> bool:
+        return bool((await gateway.http.get("/v1/generations/star")).json()["uid"] == engine.jobs["star"].metadata.uid)
+
+    await eventually(lambda: "star" in engine.jobs, "the second job")
+    await eventually(second_is_known, "the second job to be told from the first")
+    assert await status_of(gateway.http, "star") == "queued"
+    await engine.dispatch("star")
+    await engine.succeed("star")
+    await eventually(lambda: ("star", Verb.RELEASE) in engine.commands, "the archive")
+    assert await status_of(gateway.http, "star") == "done"
+
+
+async def test_a_name_that_was_used_before_is_remembered_over_a_restart(
+    engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
+) -> None:
+    engine.attentive.clear()
+    async with serving(settings_for(database_url)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        await created(gateway, name="star")
+        await gateway.http.delete("/v1/generations/star")
+        await created(gateway, name="star")
+    async with serving(settings_for(database_url)) as gateway:
+        engine.attentive.set()
+        await eventually(lambda: [verb for _, verb in engine.commands].count(Verb.SUBMIT) >= 2, "both submits")
+        await eventually(lambda: "star" in engine.jobs, "the second job")
+        await engine.succeed("star")
+        await eventually(lambda: ("star", Verb.RELEASE) in engine.commands, "the archive")
+        assert await status_of(gateway.http, "star") == "done"
+
+
+async def test_a_namespace_has_its_own_names_and_its_own_queue(
+    engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
+) -> None:
+    document = json.dumps([engine.runner.model_dump(mode="json", exclude_none=True)]).encode()
+    await engine.bus.put_document(names.CATALOGUE_BUCKET, names.catalogue_key("film"), document)
+    async with (
+        serving(settings_for(database_url, queue_limit=1)) as here,
+        serving(settings_for(database_url, queue_limit=1, namespace="film")) as there,
+    ):
+        for gateway in (here, there):
+            await eventually(lambda one=gateway: one.context.catalogue.runners, "the catalogue")  # type: ignore[misc]
+            await created(gateway, name="star")
+            full = await gateway.http.post("/v1/generations", json={"prompt": "a ring", "name": "ring"})
+            assert full.json()["error"]["code"] == "queue_full"
 
 
 async def test_cancel_is_idempotent_and_says_by_whom(gateway: Running, engine: PlayedEngine) -> None:

@@ -65,7 +65,7 @@ jobs = Table(
     Column("finished_at", Moment, nullable=True),
     UniqueConstraint("namespace", "name", "tomb"),
     Index(None, "uid"),
-    Index(None, "state", "id"),
+    Index(None, "namespace", "state", "id"),
     Index(None, "project", "id"),
 )
 """`tomb` is 0 for a job that is there and its id for a deleted one, so that a name can be used again.

@@ -68,6 +68,15 @@ class Repository:
             select(jobs).where(jobs.c.namespace == self._namespace, jobs.c.state.in_(OPEN_STATES), jobs.c.tomb == 0)
         )
 
+    async def reused(self, names: Collection[str]) -> set[str]:
+        """Those of these names that a deleted job had."""
+        query = select(jobs.c.name).where(jobs.c.namespace == self._namespace, jobs.c.tomb != 0, jobs.c.name.in_(names))
+        try:
+            async with self._reader.connect() as connection:
+                return set(await connection.scalars(query.distinct()))
+        except (DBAPIError, OSError) as error:
+            raise Unavailable("the database does not answer; try again") from error
+
     async def known(self, uids: Collection[str], request_ids: Collection[str]) -> list[JobRow]:
         """Rows of these, the deleted ones too."""
         return await self._rows(select(jobs).where(or_(jobs.c.uid.in_(uids), jobs.c.request_id.in_(request_ids))))

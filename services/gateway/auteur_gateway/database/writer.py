@@ -45,6 +45,8 @@ class Admission:
 class Admitted:
     reply: str | None = None
     """The answer given before under the same key; None for a new admission."""
+    reused: frozenset[str] = frozenset()
+    """Names that a deleted job had before: facts that carry one may be of either."""
 
 
 Change = Callable[[AsyncConnection], Awaitable[Any]]
@@ -57,8 +59,9 @@ class _Waiting:
 
 
 class Writer:
-    def __init__(self, engine: AsyncEngine, *, queue_limit: int) -> None:
+    def __init__(self, engine: AsyncEngine, *, namespace: str, queue_limit: int) -> None:
         self._engine = engine
+        self._namespace = namespace
         self._queue_limit = queue_limit
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
 
@@ -114,7 +117,7 @@ class Writer:
 
     async def _apply(self, connection: AsyncConnection, group: Sequence[_Waiting]) -> list[Any]:
         admissions = [waiting.what for waiting in group if isinstance(waiting.what, Admission)]
-        admitted = iter(await _admit(connection, admissions, self._queue_limit)) if admissions else iter(())
+        admitted = iter(await self._admit(connection, admissions)) if admissions else iter(())
         results: list[Any] = []
         for waiting in group:
             if isinstance(waiting.what, Admission):
@@ -124,6 +127,36 @@ class Writer:
                 results.append(await waiting.what(connection))
             except AuteurError as error:
                 results.append(error)
+        return results
+
+    async def _admit(
+        self, connection: AsyncConnection, admissions: Sequence[Admission]
+    ) -> list[Admitted | AuteurError]:
+        known = await _known_keys(connection, [one.key.digest for one in admissions if one.key])
+        taken, buried = await _namesakes(
+            connection, self._namespace, [row.name for one in admissions for row in one.rows]
+        )
+        unfinished = await _unfinished(connection, self._namespace)
+        results: list[Admitted | AuteurError] = []
+        accepted: list[Admission] = []
+        for one in admissions:
+            if one.key and one.key.digest in known:
+                results.append(_replay(one.key, known[one.key.digest]))
+            elif unfinished + len(one.rows) > self._queue_limit:
+                results.append(
+                    Busy(f"{unfinished} jobs wait or run and the queue holds {self._queue_limit}; try again later")
+                )
+            elif clash := next((row.name for row in one.rows if row.name in taken), None):
+                results.append(Conflict(f'there is a job named "{clash}" already; choose another name', name=clash))
+            else:
+                names = {row.name for row in one.rows}
+                accepted.append(one)
+                results.append(Admitted(reused=frozenset(names & buried)))
+                unfinished += len(one.rows)
+                taken |= names
+                if one.key:
+                    known[one.key.digest] = one.key
+        await _insert(connection, accepted)
         return results
 
 
@@ -149,32 +182,18 @@ def _translate(error: Exception) -> Exception:
             return error
 
 
-async def _admit(
-    connection: AsyncConnection, admissions: Sequence[Admission], limit: int
-) -> list[Admitted | AuteurError]:
-    known = await _known_keys(connection, [one.key.digest for one in admissions if one.key])
-    names = [row.name for one in admissions for row in one.rows]
-    taken = set(await connection.scalars(select(jobs.c.name).where(jobs.c.tomb == 0, jobs.c.name.in_(names))))
-    count = select(func.count()).select_from(jobs).where(jobs.c.state.in_(OPEN_STATES))  # by the index alone
-    unfinished = (await connection.execute(count)).scalar_one()
-    results: list[Admitted | AuteurError] = []
-    accepted: list[Admission] = []
-    for one in admissions:
-        if one.key and one.key.digest in known:
-            results.append(_replay(one.key, known[one.key.digest]))
-        elif unfinished + len(one.rows) > limit:
-            results.append(Busy(f"{unfinished} jobs wait or run and the queue holds {limit}; try again later"))
-        elif clash := next((row.name for row in one.rows if row.name in taken), None):
-            results.append(Conflict(f'there is a job named "{clash}" already; choose another name', name=clash))
-        else:
-            accepted.append(one)
-            results.append(Admitted())
-            unfinished += len(one.rows)
-            taken.update(row.name for row in one.rows)
-            if one.key:
-                known[one.key.digest] = one.key
-    await _insert(connection, accepted)
-    return results
+async def _namesakes(connection: AsyncConnection, namespace: str, names: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Which of these names a job has, and which a deleted one had."""
+    deleted = jobs.c.tomb != 0
+    query = select(jobs.c.name, deleted).where(jobs.c.namespace == namespace, jobs.c.name.in_(names)).distinct()
+    found = (await connection.execute(query)).all()
+    return {name for name, gone in found if not gone}, {name for name, gone in found if gone}
+
+
+async def _unfinished(connection: AsyncConnection, namespace: str) -> int:
+    of_namespace = jobs.c.namespace == namespace, jobs.c.state.in_(OPEN_STATES)
+    count = select(func.count()).select_from(jobs).where(*of_namespace)  # by the index alone
+    return (await connection.execute(count)).scalar_one()
 
 
 async def _insert(connection: AsyncConnection, accepted: Sequence[Admission]) -> None:
