@@ -15,16 +15,17 @@ import nats
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import NoRespondersError
+from nats.errors import MaxPayloadError, NoRespondersError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig, StorageType, StreamConfig
 from nats.js.client import JetStreamContext
 from nats.js.errors import KeyNotFoundError, NotFoundError
 from opentelemetry import propagate
 from pydantic import BaseModel
 
-from auteur_contracts.errors import Unavailable
+from auteur_contracts.errors import AuteurError, Code, Unavailable
 from auteur_contracts.events import Envelope
 from auteur_kit import streams
+from auteur_kit.address import Address, address_of
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import NatsSettings
 
@@ -37,6 +38,12 @@ _PULL_SILENCE = _PULL_EXPIRES + 2.0
 """Seconds without a message or a status after which a pull is taken for dead (nats-io/nats.py#504)."""
 _PUBLISH_TIMEOUT = 5.0
 """One try. The library's default is tight when the process is busy."""
+
+
+class TooLarge(AuteurError):
+    """NATS will not take this message, now or later."""
+
+    default_code = Code.TOO_LARGE
 
 
 @dataclass(frozen=True)
@@ -119,13 +126,23 @@ class Bus:
     @classmethod
     @contextlib.asynccontextmanager
     async def connect(cls, settings: NatsSettings, *, name: str) -> AsyncIterator[Self]:
-        """Raises Unavailable when NATS cannot be reached within `connect_timeout`."""
+        """Raises Unavailable when NATS cannot be reached within `connect_timeout`, with what was wrong at last."""
         client = NatsClient()
         holder: list[Self] = []
+        address = address_of(settings)
+        last: Exception | None = None
 
         # The library stops reconnecting for ever when a callback raises (nats-io/nats.py#204): they only log.
         async def on_error(error: Exception) -> None:
-            log.debug("nats error", error=repr(error))
+            nonlocal last
+            if isinstance(error, ConnectionError) and last is not None and _is_refusal(last):
+                return  # the server hung up before its words were read
+            news = repr(error) != repr(last)
+            last = error
+            if news and holder:
+                log.warning("nats error", error=_why(address, error))
+            else:
+                log.debug("nats error", error=_why(address, error))
 
         async def on_disconnect() -> None:
             log.warning("nats disconnected")
@@ -133,6 +150,8 @@ class Bus:
                 bus._give_up_what_was_asked()  # noqa: SLF001  # this class
 
         async def on_reconnect() -> None:
+            nonlocal last
+            last = None
             log.info("nats reconnected")
             for bus in holder:
                 bus.connected_since = time.monotonic()
@@ -141,10 +160,11 @@ class Bus:
         try:
             await asyncio.wait_for(
                 client.connect(
-                    settings.url,
+                    address.url,
                     name=name,
-                    user=settings.user,
-                    password=settings.password.get_secret_value(),
+                    user=address.user,
+                    password=address.password,
+                    token=address.token,
                     error_cb=on_error,
                     disconnected_cb=on_disconnect,
                     reconnected_cb=on_reconnect,
@@ -159,7 +179,7 @@ class Bus:
         except (TimeoutError, nats.errors.Error, OSError) as error:
             with contextlib.suppress(Exception):
                 await client.close()
-            raise Unavailable(f"NATS does not answer at {settings.url} within {patience:.0f} s") from error
+            raise Unavailable(_not_reached(address, last or error, patience)) from error
         bus = cls(client)
         holder.append(bus)
         try:
@@ -221,11 +241,12 @@ class Bus:
         """Returns the stream sequence once the server has stored the message, trying for `patience` seconds.
 
         A retry is not a second message: the server drops what it has seen under the same `msg_id` within two minutes.
-        Raises Unavailable when the patience is at its end.
+        Raises Unavailable when the patience is at its end, and TooLarge at once.
         """
         carrier = {MSG_ID: msg_id, **(headers or {})}
         propagate.inject(carrier)
         data = encode(payload)
+        self._check_size(subject, data, carrier)
         deadline = time.monotonic() + patience
         pause = 0.05
         while True:
@@ -244,11 +265,17 @@ class Bus:
             else:
                 return ack.seq
 
+    def _check_size(self, subject: object, data: bytes, headers: dict[str, str]) -> None:
+        """The server counts the headers too, and ends the connection of who sends more than it takes."""
+        size = len(data) + sum(len(name) + len(value) + 4 for name, value in headers.items()) + len("NATS/1.0\r\n\r\n")
+        if size > self._nats.max_payload:
+            raise TooLarge(f"a message on {subject} has {size} bytes; this NATS takes at most {self._nats.max_payload}")
+
     async def publish_fact(self, envelope: Envelope, *, patience: float = 5.0) -> None:
         """Best effort: events may be lost, so nothing waits long for one and nothing fails by one."""
         try:
             await self.publish(envelope.nats_subject, envelope, msg_id=envelope.id, patience=patience)
-        except Unavailable as error:
+        except (Unavailable, TooLarge) as error:
             log.warning("event lost", type=envelope.type, job=envelope.name, error=str(error))
 
     async def say(self, subject: object, payload: BaseModel | bytes) -> None:
@@ -258,12 +285,16 @@ class Bus:
                 await self._nats.publish(str(subject), encode(payload))
 
     async def request(self, subject: object, payload: BaseModel | bytes, *, timeout: float = 5.0) -> bytes:  # noqa: ASYNC109
-        """One question, one answer within `timeout` seconds. Raises Unavailable when nobody answers."""
+        """One question, one answer within `timeout` seconds. Raises Unavailable when nobody answers, TooLarge when it
+        cannot be asked.
+        """
         try:
             async with self._asking(timeout):
                 message = await self._nats.request(str(subject), encode(payload), timeout=timeout)
         except NoRespondersError as error:
             raise Unavailable(f"nobody answers on {subject}") from error
+        except MaxPayloadError as error:
+            raise TooLarge(f"a question on {subject} is larger than this NATS takes") from error
         except _FAULTS as error:
             raise Unavailable(f"no answer on {subject} within {timeout:.0f} s") from error
         return bytes(message.data)
@@ -483,6 +514,24 @@ class Listener:
     async def stop(self) -> None:
         with contextlib.suppress(*_FAULTS):
             await self._subscription.unsubscribe()
+
+
+def _not_reached(address: Address, error: Exception, patience: float) -> str:
+    if _is_refusal(error):
+        return _why(address, error)
+    why = "" if isinstance(error, TimeoutError) else f": {_why(address, error)}"
+    return f"NATS does not answer at {address.url} within {patience:.0f} s{why}"
+
+
+def _why(address: Address, error: Exception) -> str:
+    if _is_refusal(error):
+        return f"NATS refuses the credentials of {address.who} at {address.url}"
+    return str(error) or type(error).__name__
+
+
+def _is_refusal(error: Exception) -> bool:
+    """The server's -ERR 'Authorization Violation' or 'User Authentication Expired'; the library has no type for it."""
+    return isinstance(error, NatsError) and "auth" in str(error).lower()
 
 
 def _is_status(message: Msg) -> bool:

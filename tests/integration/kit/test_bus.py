@@ -11,7 +11,8 @@ from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.subjects import EVENTS, WORK, Fact, JobFact, Work, pool_work, project_events
 from auteur_contracts.subjects import Heartbeat as HeartbeatSubject
 from auteur_kit import streams
-from auteur_kit.bus import Bus, Consumer, Delivery, Position
+from auteur_kit.address import Address, address_of
+from auteur_kit.bus import Bus, Consumer, Delivery, Position, TooLarge
 from auteur_kit.settings import NatsSettings
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
@@ -310,3 +311,55 @@ async def test_ensuring_streams_again_brings_them_to_our_configuration(bus: Bus)
     info = await bus._js.stream_info(streams.WORK)
     assert info.config.duplicate_window == streams.STREAMS[2].duplicate_window
     assert info.config.subjects == [WORK]
+
+
+def settings_of(url: str, **changes: object) -> NatsSettings:
+    return NatsSettings.model_validate({"url": url, "connect_timeout": 1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("nats://host:4222", Address("nats://host:4222", "auteur", "own")),
+        ("host:4222", Address("host:4222", "auteur", "own")),
+        ("nats://u:a%40b@host:4222", Address("nats://host:4222", "u", "a@b")),
+        ("tls://u:p@w@host", Address("tls://host", "u", "p@w")),
+        ("u:p@host:4222", Address("nats://host:4222", "u", "p")),
+        ("nats://t0ken@host:4222", Address("nats://host:4222", None, None, token="t0ken")),
+    ],
+)
+def test_credentials_of_a_url_are_used_and_not_shown(url: str, address: Address) -> None:
+    assert address_of(settings_of(url, password="own")) == address
+
+
+async def test_a_url_may_carry_user_and_password(nats_settings: NatsSettings) -> None:
+    secret = nats_settings.password.get_secret_value()
+    url = nats_settings.url.replace("nats://", f"nats://{nats_settings.user}:{secret}@")
+    async with Bus.connect(settings_of(url), name="test") as bus:
+        assert bus.connected
+
+
+async def test_refused_credentials_are_told_as_that_and_never_shown(nats_settings: NatsSettings) -> None:
+    url = nats_settings.url.replace("nats://", "nats://eve:s3cret@")
+    with pytest.raises(Unavailable) as told:
+        async with Bus.connect(settings_of(url), name="test"):
+            pytest.fail("it let a stranger in")
+    assert str(told.value) == f'NATS refuses the credentials of user "eve" at {nats_settings.url}'
+
+
+async def test_a_server_that_is_not_there_is_told_with_the_last_cause() -> None:
+    with pytest.raises(
+        Unavailable, match=r"NATS does not answer at nats://127.0.0.1:1 within 1 s: .*Connect call failed"
+    ):
+        async with Bus.connect(settings_of("nats://u:s3cret@127.0.0.1:1"), name="test"):
+            pytest.fail("nobody listens there")
+
+
+async def test_a_message_that_is_too_large_is_refused_at_once_and_the_next_one_goes(bus: Bus) -> None:
+    subject, limit = Work("echo", "u1"), bus._nats.max_payload
+    for size in (limit + 1, limit - 10):  # the second only with its headers
+        with pytest.raises(TooLarge, match=f"this NATS takes at most {limit}"):
+            await bus.publish(subject, b"x" * size, msg_id="m1", patience=3600)
+    with pytest.raises(TooLarge):
+        await bus.request("auteur.nobody", b"x" * (limit + 1))
+    assert await bus.publish(subject, b"x", msg_id="m2") == 1
