@@ -83,12 +83,13 @@ def of_http(error: HTTPException, method: str, path: str) -> AuteurError:
             return AuteurError(str(error.detail), code=Code.BAD_REQUEST)
 
 
-def of_pydantic(error: ValidationError, prefix: str = "") -> AuteurError:
+def of_pydantic(error: ValidationError, prefix: str = "", *, code: Code = Code.INVALID_REQUEST) -> AuteurError:
     """For models that we parse ourselves."""
-    return of_validation([{**item, "loc": (prefix, *item["loc"])} for item in error.errors(include_url=False)])
+    located = [{**item, "loc": (prefix, *item["loc"])} for item in error.errors(include_url=False)]
+    return of_validation(located, code=code)
 
 
-def of_validation(errors: Sequence[Any]) -> AuteurError:
+def of_validation(errors: Sequence[Any], *, code: Code = Code.INVALID_REQUEST) -> AuteurError:
     """One sentence that names the field, and all of them in the details."""
     problems = [_problem(item) for item in errors]
     if any(item["type"] == "json_invalid" for item in errors):
@@ -96,7 +97,7 @@ def of_validation(errors: Sequence[Any]) -> AuteurError:
     first = problems[0]
     text = f"{first['field']}: {first['problem']}" if first["field"] else first["problem"]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return InvalidRequest(f"{text}{more}", field=first["field"], problems=problems[:20])
+    return InvalidRequest(f"{text}{more}", code=code, field=first["field"], problems=problems[:20])
 
 
 def _problem(item: Any) -> dict[str, str]:

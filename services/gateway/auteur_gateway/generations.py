@@ -1,10 +1,11 @@
 """What one can do with generations: create, look, list, cancel, retry, delete, apply. Knows no HTTP."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from auteur_contracts.resources import (
     ObjectMeta,
     Output,
     OutputOf,
+    Plan,
 )
 from auteur_contracts.subjects import Verb
 from auteur_contracts.vocabulary import ApiStatus, Quality, Reason
@@ -50,6 +52,7 @@ from auteur_gateway.naming import job_name, numbered
 from auteur_gateway.outbox import Relay
 from auteur_gateway.overlay import Seen
 from auteur_gateway.projection import Projection
+from auteur_gateway.sources import pinned, settled, sources_of
 from auteur_kit.clock import Clock
 from auteur_kit.store import Store
 from auteur_lifecycle.refusal import Refusal
@@ -127,7 +130,9 @@ class Generations:
             base = request.name or job_name(
                 prompt if isinstance(prompt, str) else "", request.function, secrets.token_bytes(5)
             )
-            jobs = [self._job(name, spec, request.node_id) for name in numbered(base, request.count)]
+            own = numbered(base, request.count)
+            settled_spec = await self._settled(spec, own)
+            jobs = [self._job(name, settled_spec, request.node_id) for name in own]
             try:
                 return await self._admit(jobs, key=key, fingerprint=_fingerprint(request))
             except Conflict as error:
@@ -173,9 +178,30 @@ class Generations:
         )
         return GenerationJob(metadata=metadata, spec=spec)
 
+    async def _settled(
+        self, spec: GenerationJobSpec, own: Collection[str], *, unknown: bool = False
+    ) -> GenerationJobSpec:
+        """With the outputs of finished jobs by where they lie. `own` are the names of the request's own jobs."""
+        wanted = sources_of(spec)
+        if itself := next(iter(wanted.intersection(own)), None):
+            raise InvalidRequest(
+                f'inputs: "{itself}" is a job of this very request, and a job cannot wait for itself',
+                code=Code.INVALID_INPUT,
+                field="inputs",
+            )
+        sources: dict[str, GenerationJob] = {}
+        for name in wanted:
+            row = await self._repository.find(name)
+            if row is not None:
+                sources[name] = row.job.model_copy(update={"status": self._projection.seen(row).status})
+        return settled(spec, sources, unknown=unknown)
+
     def check(self, job: GenerationJob) -> None:
         """Raises InvalidRequest for what could never run, before anything is stored or taken."""
-        planned = resolve(job, self._catalogue.require(), bucket=self._store.bucket)
+        try:
+            planned = resolve(job, self._catalogue.require(), bucket=self._store.bucket)
+        except ValidationError as error:  # the schemas of a runner let through what no plan can hold
+            raise of_pydantic(error, code=Code.INVALID_PARAMETER) from error
         if isinstance(planned, Refusal):
             raise InvalidRequest(
                 planned.text,
@@ -258,19 +284,17 @@ class Generations:
         self._relay.kick(commands)
 
     async def retry(self, name: str) -> Created:
-        """A new job with the same parameters and the seed that the plan drew."""
+        """A new job with the plan of the old one: the same runner, parameters and seed make the same bytes."""
         found = await self.find(name)
-        spec, plan = found.row.job.spec, found.seen.status.plan
+        plan = found.seen.status.plan
         if not found.seen.status.finished:
             raise Conflict(
                 f"{name} has not finished; cancel it first, or wait", code=Code.NOT_FINISHED, status=found.seen.view.api
             )
-        params = dict(spec.params)
-        if plan is not None and plan.seed is not None:
-            params["seed"] = plan.seed
-        again = spec.model_copy(update={"params": params, "cancel": False, "suspend": False})
+        spec = pinned(found.row.job.spec, plan)
+        again = await self._settled(spec, ())
         node_id = found.row.job.metadata.annotations.get(names.ANNOTATION_NODE_ID)
-        prompt = params.get("prompt")
+        prompt = spec.params.get("prompt")
         for _ in range(_NAME_TRIES):
             base = job_name(prompt if isinstance(prompt, str) else "", spec.function, secrets.token_bytes(5))
             try:
@@ -278,6 +302,8 @@ class Generations:
             except Conflict as error:
                 if error.code is not Code.NAME_TAKEN:
                     raise
+            except InvalidRequest as error:
+                raise _cannot_be_repeated(name, plan, error) from error
         raise Conflict("no free name was found; try again")
 
     async def delete(self, name: str, *, by: str) -> None:
@@ -297,7 +323,8 @@ class Generations:
         wanted = self._parse(name, document)
         row = await self._repository.find(name)
         if row is None:
-            job = self._job(name, wanted.spec, wanted.metadata.annotations.get(names.ANNOTATION_NODE_ID))
+            spec = await self._settled(wanted.spec, (), unknown=True)
+            job = self._job(name, spec, wanted.metadata.annotations.get(names.ANNOTATION_NODE_ID))
             metadata = job.metadata.model_copy(
                 update={
                     "labels": wanted.metadata.labels | job.metadata.labels,
@@ -306,7 +333,8 @@ class Generations:
             )
             await self._admit([job.model_copy(update={"metadata": metadata})])
             return self._applied(ApplyOutcome.CREATED, name)
-        match compare(row.job.spec, wanted.spec):
+        spec = await self._as_stored(row, wanted.spec)
+        match compare(row.job.spec, spec):
             case Immutable(path):
                 raise Conflict(
                     f'{path} of the generation "{name}" cannot be changed: a job is one run of what it was created '
@@ -315,12 +343,19 @@ class Generations:
                     path=path,
                 )
             case Configured(verbs):
-                spec = wanted.spec
                 commands = [self._commands.make(name, verb, Cancel(by=by)) for verb in verbs]
                 await self._replace(replace(row, job=row.job.model_copy(update={"spec": spec})), commands)
                 return self._applied(ApplyOutcome.CONFIGURED, name)
             case _:
                 return self._applied(ApplyOutcome.UNCHANGED, name)
+
+    async def _as_stored(self, row: JobRow, wanted: GenerationJobSpec) -> GenerationJobSpec:
+        """The same document applied again is unchanged, though the job has its inputs by where they lie."""
+        if not sources_of(wanted) or row.job.spec.inputs == wanted.inputs:
+            return wanted
+        with contextlib.suppress(InvalidRequest):  # then it differs, and that is what is said
+            return await self._settled(wanted, (), unknown=True)
+        return wanted
 
     def _applied(self, outcome: ApplyOutcome, name: str) -> AppliedReply:
         return AppliedReply(outcome=outcome, kind="GenerationJob", name=name, namespace=self.rules.namespace)
@@ -438,6 +473,18 @@ def _job_input(item: GenerationInput) -> JobInput:
 
 def _fingerprint(request: BaseModel) -> str:
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+
+
+def _cannot_be_repeated(name: str, plan: Plan | None, error: InvalidRequest) -> InvalidRequest:
+    if plan is None or error.code is not Code.UNKNOWN_RUNNER:
+        return error
+    remedy = error.details.get("remedy") or ""
+    return InvalidRequest(
+        f'{name} ran on the runner "{plan.runner}", which is not registered any more, so it cannot be made again as it '
+        f"was: create a new job instead. {remedy}".rstrip(),
+        code=error.code,
+        **error.details,
+    )
 
 
 def _no_output(found: Found, output: str) -> NotFound:

@@ -16,6 +16,7 @@ from auteur_contracts.events import (
     Dispatched,
     Envelope,
     FactData,
+    Failed,
     Logged,
     Previewed,
     Progressed,
@@ -25,14 +26,17 @@ from auteur_contracts.events import (
 )
 from auteur_contracts.resources import (
     Condition,
+    Failure,
     FunctionDeclaration,
     FunctionRunner,
     FunctionRunnerSpec,
     FunctionRunnerStatus,
     GenerationJob,
     GenerationJobStatus,
+    InputDeclaration,
     ObjectMeta,
     Output,
+    OutputDeclaration,
     Price,
     Progress,
     TierDeclaration,
@@ -68,7 +72,15 @@ def echo_runner(name: str = "echo", *, ready: bool = True) -> FunctionRunner:
     return FunctionRunner(
         metadata=ObjectMeta(name=name),
         spec=FunctionRunnerSpec(
-            functions=(FunctionDeclaration(name="text-to-image", params_schema=schema, example={"prompt": "a star"}),),
+            functions=(
+                FunctionDeclaration(name="text-to-image", params_schema=schema, example={"prompt": "a star"}),
+                FunctionDeclaration(
+                    name="image-to-image",
+                    params_schema=schema,
+                    inputs=(InputDeclaration(name="image", media_type="image/*"),),
+                    outputs=(OutputDeclaration(name="image", media_type="image/png"),),
+                ),
+            ),
             tiers=tiers,
         ),
         status=FunctionRunnerStatus(ready=ready),
@@ -95,8 +107,7 @@ class PlayedEngine:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["PlayedEngine"]:
-        document = json.dumps([self.runner.model_dump(mode="json", exclude_none=True)]).encode()
-        await self.bus.put_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"), document)
+        await self.offer(self.runner)
         listeners = [
             await self.bus.answer(JobQuery("default", "get"), self._get),
             await self.bus.answer(JobQuery("default", "list"), self._list),
@@ -110,6 +121,10 @@ class PlayedEngine:
             await asyncio.gather(task, return_exceptions=True)
             for listener in listeners:
                 await listener.stop()
+
+    async def offer(self, *runners: FunctionRunner) -> None:
+        document = json.dumps([runner.model_dump(mode="json", exclude_none=True) for runner in runners]).encode()
+        await self.bus.put_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"), document)
 
     async def _get(self, _subject: str, data: bytes) -> GotJob:
         job = self.jobs.get(GetJob.model_validate_json(data).name)
@@ -193,6 +208,13 @@ class PlayedEngine:
         status = self._with(job.status, ConditionType.FINISHED, Reason.OUTPUTS_COMMITTED)
         status = self._with(status, ConditionType.SUCCEEDED, Reason.OUTPUTS_COMMITTED, outputs=outputs)
         await self._decide(job, status.model_copy(update={"completion_time": now()}), Succeeded)
+
+    async def fail(self, name: str, failure: Failure) -> None:
+        job = self.jobs[name]
+        status = self._with(job.status, ConditionType.FINISHED, failure.reason)
+        ended = condition(ConditionType.SUCCEEDED, ConditionStatus.FALSE, failure.reason, failure.message)
+        update = {"conditions": (*status.conditions, ended), "failure": failure, "completion_time": now()}
+        await self._decide(job, status.model_copy(update=update), Failed)
 
     async def cancel(self, name: str) -> None:
         job = self.jobs[name]
