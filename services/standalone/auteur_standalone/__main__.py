@@ -8,11 +8,9 @@ import sys
 from auteur_contracts.errors import AuteurError
 from auteur_kit import logs
 from auteur_kit.logs import get_logger
-from auteur_kit.settings import LogSettings
-from auteur_standalone import layout, processes
+from auteur_standalone import layout, processes, settings
 from auteur_standalone.endings import REFUSED, Ended
 from auteur_standalone.parts import BinaryMissing
-from auteur_standalone.settings import Settings
 from auteur_standalone.supervisor import prepare, supervise
 
 
@@ -20,7 +18,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m auteur_standalone", description=__doc__)
     parser.add_argument("--port", type=int, help="of the gateway; kept")
     arguments = parser.parse_args()
-    logs.configure(LogSettings(), service="supervisor")
+    try:
+        wanted = settings.read()
+    except AuteurError as error:
+        return _refuse(error.message)
+    logs.configure(wanted.log, service="supervisor")
     here = layout.here()
     try:
         here.make()
@@ -31,7 +33,7 @@ def main() -> int:
         return _refuse(f"the data folder {here.root} cannot be used: {error}")
     with lock:
         try:
-            prepared = prepare(here, Settings(), os.environ, arguments.port)
+            prepared = prepare(here, wanted, os.environ, arguments.port)
             asyncio.run(supervise(prepared))
         except BinaryMissing as error:
             return _refuse(str(error))

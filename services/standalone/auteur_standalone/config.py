@@ -74,11 +74,18 @@ def load(path: Path) -> Config | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
+        why = _findings(error) if isinstance(error, ValidationError) else error.strerror
         # Making a new one would lock us out of the data that the old secrets guard.
         raise InvalidRequest(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {why}",
             hint=f"mend it, or remove the data folder {path.parent} to begin anew (its jobs and pictures are lost)",
-        ) from error
+        ) from None  # pydantic's error shows what it read
+
+
+def _findings(error: ValidationError) -> str:
+    """Without what the file holds: its secrets have no business in messages and logs."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(": ".join(part for part in (".".join(map(str, one["loc"])), one["msg"]) if part) for one in found)
 
 
 def save(path: Path, config: Config) -> None:

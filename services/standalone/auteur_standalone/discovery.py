@@ -3,6 +3,7 @@
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
 from auteur_lifecycle.parameters import check_schemas
 from auteur_standalone import registration
+from auteur_standalone.environment import for_strangers
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
 from auteur_standalone.settings import Settings
@@ -48,6 +50,7 @@ async def ask(python: str, *words: str, directory: Path | None = None) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=directory,
+            env=for_strangers(os.environ),
         )
     except OSError as error:
         raise InvalidRequest(f"{python} cannot be started: {error.strerror}") from error
@@ -127,17 +130,23 @@ async def _one(name: str, launch: Launch) -> Registered | Unreadable:
         return Unreadable(name, error.message)
 
 
-def settle(layout: Layout, found: Found) -> None:
-    """Registers what was found and forgets what was found once and is no more. What a person added stays as it is."""
+def settle(layout: Layout, found: Found) -> tuple[Unreadable, ...]:
+    """Registers what was found and forgets what was found once and is no more. What a person added stays as it is.
+    Returns what could not be registered, for instance on a full disk."""
     known = {entry.name: entry for entry in registration.read_all(layout)[0]}
     now = {entry.name for entry in found.entries}
     unsure = bool(found.failed)  # an environment that did not answer may still hold what is missing
+    failed: list[Unreadable] = []
     for entry in found.entries:
         if entry.name not in known or known[entry.name].origin is Origin.FOUND:
-            registration.write(layout, entry)
+            try:
+                registration.write(layout, entry)
+            except OSError as error:
+                failed.append(Unreadable(entry.name, f"it cannot be registered: {error.strerror}"))
     for entry in known.values():
         if entry.origin is Origin.FOUND and entry.name not in now and (not unsure or _gone(entry)):
             layout.runner(entry.name).unlink(missing_ok=True)
+    return tuple(failed)
 
 
 def _gone(entry: Registered) -> bool:

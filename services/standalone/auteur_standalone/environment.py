@@ -45,10 +45,34 @@ def store_settings(config: Config, settings: Settings) -> StoreSettings:
 def environment_of(
     part: PartKind, config: Config, layout: Layout, settings: Settings, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """`environ` with what this stack decides. Where a person may choose otherwise (a database, a limit), what they set
-    stays; where parts must agree (ports, secrets), what is decided here holds.
+    """What of `environ` is the part's business, with what this stack decides. Where a person may choose otherwise (a
+    database, a limit), what they set stays; where parts must agree (ports, secrets), what is decided here holds.
     """
-    return {**_suggested(part, layout), **environ, **_decided(part, config, layout, settings)}
+    return {
+        **_suggested(part, layout),
+        **without(environ, _NOT_FOR[part]),
+        **_decided(part, config, layout, settings),
+    }
+
+
+_KEYS = ("AUTEUR_STORE__", "AUTEUR_GATEWAY__", "AUTEUR_ENGINE__", "AUTEUR_TOKEN")
+"""The store's keys, the API's tokens, databases' passwords: who has them can do what no job may."""
+_NOT_FOR: dict[PartKind, tuple[str, ...]] = {
+    PartKind.NATS: ("AUTEUR_",),
+    PartKind.STORE: ("AUTEUR_",),
+    PartKind.GATEWAY: (),
+    PartKind.ENGINE: (),
+    PartKind.AGENT: _KEYS,
+}
+
+
+def without(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if not name.upper().startswith(prefixes)}
+
+
+def for_strangers(environ: Mapping[str, str]) -> dict[str, str]:
+    """For a runner's own code, which may be anybody's: not even the bus."""
+    return without(environ, (*_KEYS, "AUTEUR_NATS__"))
 
 
 def _suggested(part: PartKind, layout: Layout) -> dict[str, str]:

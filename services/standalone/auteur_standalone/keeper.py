@@ -37,7 +37,6 @@ class Keeper:
         self._probe = probe
         self._changed = changed
         self._stopping = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._history: list[Life] = []
 
@@ -45,29 +44,25 @@ class Keeper:
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.part.name}")
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL at the end of its grace."""
+        """SIGTERM, and SIGKILL at the end of its grace. May be called again while it goes on."""
         self._stopping.set()
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
-            try:
-                await asyncio.wait_for(self._process.wait(), GRACE[self.part.kind])
-            except TimeoutError:
-                log.warning("part killed: it did not stop in time", part=self.part.name)
-                kill_group(self._process.pid, signal.SIGKILL)
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task})  # who gives up waiting does not end the stopping
 
     async def _keep(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            code = await self._live()
+            try:
+                how = await self._live()
+            except Exception as error:  # whatever it is, nobody else starts this part again
+                log.exception("part lost", part=self.part.name)
+                how = f"could not be watched: {error}"
             was_ready = self._was_well(time.monotonic() - started)
             self.ready.clear()
             if self._stopping.is_set():
                 break
             self._history = [*self._history[-_MEMORY:], Life(started, time.monotonic(), was_ready)]
-            self._say_death(code)
+            self._say_death(how)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), restart_delay(self._history))
         self._say(state=PartState.STOPPED, pid=0)
@@ -81,17 +76,40 @@ class Keeper:
             process = await self._spawn()
         except OSError as error:
             return f"cannot be started: {error}"
-        self._process = process
         path = self._layout.process(self.part.name)
-        remember(path, process.pid)
+        try:
+            remember(path, process.pid)
+        except OSError as error:  # a full disk: it runs all the same, and dies with us
+            log.warning("part not remembered", part=self.part.name, why=str(error))
         self._say(state=PartState.STARTING, pid=process.pid, since=time.time())
         becoming_ready = asyncio.create_task(self._become_ready())
-        code = await process.wait()
-        becoming_ready.cancel()
-        # Whatever it started in its group goes with it: a next life must not meet it on its port.
-        kill_group(process.pid, signal.SIGKILL)
-        path.unlink(missing_ok=True)
+        try:
+            code = await self._until_dead(process)
+        finally:
+            becoming_ready.cancel()
+            # Whatever it started in its group goes with it: a next life must not meet it on its port.
+            kill_group(process.pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         return _how_it_ended(code)
+
+    async def _until_dead(self, process: asyncio.subprocess.Process) -> int:
+        """By itself, or because we stop: that may have been asked for before there was a process."""
+        death = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({death, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not death.done():
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                await asyncio.wait({death}, timeout=GRACE[self.part.kind])
+            if not death.done():
+                log.warning("part killed: it did not stop in time", part=self.part.name)
+                kill_group(process.pid, signal.SIGKILL)
+            return await death
+        finally:
+            stopping.cancel()
+            death.cancel()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with self._layout.log(self.part.name).open("ab") as output:

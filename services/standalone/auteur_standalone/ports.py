@@ -1,9 +1,11 @@
 """Free ports on loopback."""
 
 import contextlib
+import errno
 import random
 import socket
 
+from auteur_contracts.errors import InvalidRequest
 from auteur_standalone.parts import LOOPBACK
 
 # Below the range from which systems draw the ports of outgoing connections (Linux: 32768 and up). A port from that
@@ -11,15 +13,31 @@ from auteur_standalone.parts import LOOPBACK
 _FIRST, _LAST = 20000, 32000
 
 
-def is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Raises InvalidRequest where `host` is none of this machine's addresses."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+    except OSError as error:
+        raise _no_address(host, error) from error
+    with socket.socket(family, kind) as probe:
         # As servers do: connections of the one before, in TIME_WAIT, are no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise _no_address(host, error) from error
             return False
     return True
+
+
+def _no_address(host: str, error: OSError) -> InvalidRequest:
+    return InvalidRequest(
+        f'AUTEUR_GATEWAY__HOST: "{host}" is no address of this machine ({error.strerror})',
+        hint="127.0.0.1 for this machine only, 0.0.0.0 for all that reach it",
+    )
 
 
 def free_ports(count: int, draw: random.Random | None = None) -> tuple[int, ...]:

@@ -33,12 +33,14 @@ def get_ok(url: str) -> bool:
 
 
 def get(url: str, *, seconds: float = _SECONDS) -> tuple[int, bytes]:
-    """Status and body; status 0 when nobody answers. Past proxies that the environment may name: this is loopback."""
+    """Status and body; status 0 when nobody answers. Past proxies that the environment may name: this machine is asked,
+    by the name that its gateway always answers to, whichever Host names it is told to allow besides."""
     parts = urlsplit(url)
     wanted = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {"Accept": "application/json", "Host": f"localhost:{parts.port or 80}"}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     try:
-        connection.request("GET", wanted, headers={"Accept": "application/json"})
+        connection.request("GET", wanted, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

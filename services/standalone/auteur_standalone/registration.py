@@ -1,5 +1,6 @@
 """Runners that are registered on this machine: one FunctionRunner a file, with the command that starts its function."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,8 @@ from auteur_standalone.layout import Layout
 ANNOTATION_DIRECTORY = f"{GROUP}/directory"
 """Where a runner lives that is not installed: its function's process starts there."""
 ANNOTATION_ORIGIN = f"{GROUP}/origin"
+ANNOTATION_REGISTERED = f"{GROUP}/registered"
+"""When a person registered it. The same words at another time may mean other code: its workers are started anew."""
 
 
 class Origin(StrEnum):
@@ -56,9 +59,13 @@ def _launch_of(runner: FunctionRunner) -> Launch:
             raise ValueError(f"its command is {' '.join(other) or 'empty'}; register it anew: auteur runners add")
 
 
-def registered(described: FunctionRunner, launch: Launch, origin: Origin, *, workers: int | None = None) -> Registered:
-    """A runner as its own environment describes it, made startable here."""
+def registered(
+    described: FunctionRunner, launch: Launch, origin: Origin, *, workers: int | None = None, at: str = ""
+) -> Registered:
+    """A runner as its own environment describes it, made startable here. `at` is when a person asked for it."""
     annotations = dict(described.metadata.annotations) | {ANNOTATION_ORIGIN: origin.value}
+    if at:
+        annotations[ANNOTATION_REGISTERED] = at
     if launch.directory is not None:
         annotations[ANNOTATION_DIRECTORY] = str(launch.directory)
     metadata = described.metadata.model_copy(update={"annotations": annotations})
@@ -75,10 +82,18 @@ def parse(text: bytes) -> Registered:
     return Registered(runner, _launch_of(runner), Origin(origin))
 
 
+def _text(entry: Registered) -> bytes:
+    return entry.runner.model_dump_json(indent=2, exclude={"status"}, exclude_none=True).encode()
+
+
+def digest(entry: Registered) -> str:
+    return hashlib.sha256(_text(entry)).hexdigest()
+
+
 def write(layout: Layout, entry: Registered) -> bool:
     """Whether that changed anything: what watches the folder looks at times of change."""
     path = layout.runner(entry.name)
-    text = entry.runner.model_dump_json(indent=2, exclude={"status"}, exclude_none=True).encode()
+    text = _text(entry)
     try:
         if path.read_bytes() == text:
             return False

@@ -2,12 +2,14 @@
 are passed on to it as they are.
 """
 
+import logging
 from pathlib import Path
 
-from pydantic import BaseModel, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from auteur_kit.settings import StoreSettings
+from auteur_contracts.errors import InvalidRequest
+from auteur_kit.settings import LogSettings, StoreSettings
 
 
 class External(BaseModel):
@@ -20,8 +22,23 @@ class ExternalStore(StoreSettings):
     """As above; its keys and bucket besides."""
 
 
-class GatewayPort(BaseModel):
+class GatewayPlace(BaseModel):
+    """Where the gateway listens; the rest of its settings is its own business."""
+
+    host: str = "127.0.0.1"
     port: int | None = Field(None, ge=1, le=65535)
+
+
+class Logs(LogSettings):
+    """Of the supervisor, and by the same variables of every program."""
+
+    @field_validator("level")
+    @classmethod
+    def _is_a_level(cls, level: str) -> str:
+        known = logging.getLevelNamesMapping()
+        if level.upper() not in known:
+            raise ValueError("should be debug, info, warning or error")
+        return level
 
 
 class StandaloneSettings(BaseModel):
@@ -38,5 +55,28 @@ class Settings(BaseSettings):
 
     nats: External = External()
     store: ExternalStore = ExternalStore()
-    gateway: GatewayPort = GatewayPort()
+    gateway: GatewayPlace = GatewayPlace()
+    log: Logs = Logs()
     standalone: StandaloneSettings = StandaloneSettings()
+
+
+def read() -> Settings:
+    """From the environment. Raises InvalidRequest that names the variable, and never what it holds: that may be a
+    secret."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidRequest(complaint(error)) from None
+    except SettingsError as error:
+        raise InvalidRequest(f"the settings cannot be read: {error}") from None
+
+
+def complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = "__".join(str(part).upper() for part in first["loc"])
+    return f"AUTEUR_{name} {_lowered(first['msg'])}"
+
+
+def _lowered(message: str) -> str:
+    text = message.removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]

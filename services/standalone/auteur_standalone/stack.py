@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auteur_standalone import parts
+from auteur_standalone import parts, registration
 from auteur_standalone.config import Config
 from auteur_standalone.environment import PartKind, environment_of, nats_server, store_server
 from auteur_standalone.layout import Layout
@@ -22,6 +22,9 @@ class Part:
     cwd: Path
     address: str = ""
     """What it serves, for people; how it is asked whether it is ready, where it can be asked."""
+    definition: str = ""
+    """What it depends on that neither its command nor its environment shows: a part whose definition changed is
+    another part, and is started anew."""
 
 
 GRACE: dict[PartKind, float] = {
@@ -42,6 +45,14 @@ STOP_ORDER: tuple[frozenset[PartKind], ...] = (
 """Agents first: what they hand back, somebody must still hear. In the sum under 10 s."""
 
 
+def _reachable(host: str) -> str:
+    """The host of a URL for what listens on `host`: "all addresses" is none that can be called."""
+    host = host.strip("[]")
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104  # nothing is bound here
+        return parts.LOOPBACK
+    return f"[{host}]" if ":" in host else host
+
+
 @dataclass(frozen=True)
 class Machine:
     """All that the parts are built from."""
@@ -53,7 +64,8 @@ class Machine:
 
     @property
     def url(self) -> str:
-        return f"http://{parts.LOOPBACK}:{self.config.ports.gateway}"
+        """By which programs of this machine reach the gateway."""
+        return f"http://{_reachable(self.settings.gateway.host)}:{self.config.ports.gateway}"
 
     def environment(self, kind: PartKind) -> dict[str, str]:
         return environment_of(kind, self.config, self.layout, self.settings, self.environ)
@@ -116,7 +128,14 @@ def _agent(machine: Machine, entry: Registered, name: str) -> Part:
         *("--scratch", str(machine.layout.scratch / name)),
         *(("--directory", str(launch.directory)) if launch.directory else ()),
     )
-    return Part(name, PartKind.AGENT, argv, machine.environment(PartKind.AGENT), machine.layout.root)
+    return Part(
+        name,
+        PartKind.AGENT,
+        argv,
+        machine.environment(PartKind.AGENT),
+        machine.layout.root,
+        definition=registration.digest(entry),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`auteur up` and `auteur down` as seen from outside the supervisor: start it, follow it until it is ready, stop it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -64,6 +65,11 @@ def launch(layout: Layout, port: int | None, *, stay: bool) -> "subprocess.Popen
         )
 
 
+def is_ours(supervisor: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether the stack is the one that we launched; another `up` may have been faster, or it ran before."""
+    return supervisor is not None and supervisor.poll() != Ended.ALREADY_RUNS
+
+
 @dataclass(frozen=True)
 class View:
     """The stack while it starts."""
@@ -78,10 +84,10 @@ def follow(
     """Until the stack serves requests and knows its runners. Raises StartFailed."""
     deadline = time.monotonic() + seconds
     while True:
-        if supervisor is not None and (ended := supervisor.poll()) is not None:
-            if ended != Ended.ALREADY_RUNS:
-                raise StartFailed(_why_ended(layout, ended))
-            supervisor = None  # another `up` was faster: its stack is ours
+        if not is_ours(supervisor):
+            supervisor = None  # we follow somebody else's
+        elif supervisor is not None and (ended := supervisor.poll()) is not None:
+            raise StartFailed(_why_ended(layout, ended))
         if supervisor is None and not runs(layout):
             raise StartFailed(_why_ended(layout, None))
         if (now := state.read(layout.state)) is not None and (supervisor is None or now.pid == supervisor.pid):
@@ -98,7 +104,7 @@ def follow(
 
 def _is_ready(now: StackState) -> bool:
     gateway = now.part("gateway")
-    if gateway is None or gateway.state is not PartState.RUNNING or not now.complete:
+    if gateway is None or gateway.state is not PartState.RUNNING or now.pending:
         return False
     return get_ok(f"{now.url}/readyz") and _knows(now.url, now.runners)
 
@@ -142,12 +148,45 @@ def _why_ended(layout: Layout, code: int | None) -> Failure:
 
 
 def _too_slow(layout: Layout, now: StackState | None, seconds: float) -> Failure:
-    late = "gateway"
-    if now is not None:
-        late = next((part.name for part in now.parts if part.state is not PartState.RUNNING), "engine")
     answer = get(f"{now.url}/readyz")[1].decode(errors="replace")[:500] if now is not None else ""
-    words = (*logfiles.tail(layout.log(late), _WORDS), *((f"/readyz says: {answer}",) if answer else ()))
-    return Failure(f"the stack is not ready after {seconds:.0f} s: {late} is late", f"auteur server-logs {late}", words)
+    what, log = lateness(now)
+    words = (*logfiles.tail(layout.log(log), _WORDS), *((f"/readyz says: {answer}",) if answer else ()))
+    return Failure(f"the stack is not ready after {seconds:.0f} s: {what}", f"auteur server-logs {log}", words)
+
+
+def lateness(now: StackState | None) -> tuple[str, str]:
+    """What `up` waits for, and whose log says more. Runners hinder nothing, and of somebody else's server only those
+    who use it can say how it is. Pure."""
+    if now is None:
+        return "the supervisor is late", SUPERVISOR
+    for part in now.parts:
+        if not part.name.startswith("runner-") and part.state not in (PartState.RUNNING, PartState.EXTERNAL):
+            return f"{part.name} is late", part.name
+    if now.pending:
+        return f"it waits for {' and '.join(now.pending)}", SUPERVISOR
+    external = [part for part in now.parts if part.state is PartState.EXTERNAL]
+    if external:
+        servers = " and ".join(f"{part.name} at {part.address}" for part in external)
+        return f"the gateway does not take requests; does {servers} answer?", "gateway"
+    return "the gateway does not take requests, or the engine has not told it of all runners", "engine"
+
+
+def withdraw(layout: Layout, supervisor: "subprocess.Popen[bytes] | None", *, seconds: float = 15.0) -> bool:
+    """Stops the stack if we launched it; False, and nothing done, where it is somebody else's."""
+    if supervisor is None:
+        return False
+    if supervisor.poll() is None:
+        supervisor.terminate()
+        try:
+            supervisor.wait(seconds)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+            supervisor.wait()
+    if not is_ours(supervisor):
+        return False
+    with contextlib.suppress(processes.AlreadyHeld), processes.hold(layout.lock):  # another `up` may have it by now
+        _clear(layout)
+    return True
 
 
 def stop(layout: Layout, *, seconds: float = 15.0) -> bool:

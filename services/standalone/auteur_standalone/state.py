@@ -44,8 +44,9 @@ class StackState(BaseModel):
     parts: tuple[PartReport, ...] = ()
     runners: tuple[str, ...] = ()
     """Registered ones, whether this machine can serve them or not."""
-    complete: bool = False
-    """All places were looked into, so `runners` names them all; and the store has its bucket."""
+    pending: tuple[str, ...] = ()
+    """What has to be done once before the stack is complete, for people: while it is empty, all places were looked into
+    (`runners` names them all), and the store has its bucket."""
 
     def part(self, name: str) -> PartReport | None:
         return next((part for part in self.parts if part.name == name), None)

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +39,13 @@ _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
 
 
+class _Once(StrEnum):
+    """What is done once after the start, as people read it."""
+
+    BUCKET = "the store, to make its bucket"
+    RUNNERS = "runners' environments, to say what they offer"
+
+
 @dataclass(frozen=True)
 class Prepared:
     machine: Machine
@@ -54,7 +62,7 @@ def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], aske
         config = _with_gateway_port(config, asked_port)
     configs.save(layout.config, config)
     wanted = asked_port or settings.gateway.port or config.ports.gateway
-    port, notes = _choose_gateway_port(wanted, insist=asked_port is not None)
+    port, notes = _choose_gateway_port(settings.gateway.host, wanted, insist=asked_port is not None)
     machine = Machine(_with_gateway_port(config, port), layout, settings, environ)
     _write_private(layout.nats_config(), stack.nats_configuration(machine))
     return Prepared(machine, notes)
@@ -74,23 +82,23 @@ def _clear_leftovers(layout: Layout) -> None:
     layout.scratch.mkdir()
 
 
-def _free_soon(port: int) -> bool:
+def _free_soon(port: int, host: str = parts.LOOPBACK) -> bool:
     """What just died may hold its port for another moment."""
     deadline = time.monotonic() + _PORT_PATIENCE
-    while not ports.is_free(port):
+    while not ports.is_free(port, host):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     return True
 
 
-def _choose_gateway_port(wanted: int, *, insist: bool) -> tuple[int, tuple[str, ...]]:
-    if _free_soon(wanted):
+def _choose_gateway_port(host: str, wanted: int, *, insist: bool) -> tuple[int, tuple[str, ...]]:
+    if _free_soon(wanted, host):
         return wanted, ()
-    if insist:
+    other = next((port for port in range(wanted + 1, 65536) if ports.is_free(port, host)), None)
+    if insist or other is None:
         raise Conflict(f"port {wanted} is taken by another program", hint="name another one: auteur up --port PORT")
-    port = next(port for port in range(wanted + 1, 65536) if ports.is_free(port))
-    return port, (f"port {wanted} is taken by another program: this stack listens on {port}",)
+    return other, (f"port {wanted} is taken by another program: this stack listens on {other}",)
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -112,8 +120,7 @@ class Supervisor:
         self._agents: dict[str, Part] = {}
         self._cards: tuple[float, ...] = ()
         self._runners: tuple[str, ...] = ()
-        self._discovered = False
-        self._has_bucket = False
+        self._pending: tuple[_Once, ...] = tuple(_Once)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -134,7 +141,8 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._stop_all()
             for path in (self._layout.address, self._layout.process(_SUPERVISOR), self._layout.state):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     async def _until_stopped(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """A task of ours that fails is a defect: stop in order, and say which."""
@@ -184,7 +192,10 @@ class Supervisor:
                     break
         finally:
             store.close()
-        self._has_bucket = True
+        self._done(_Once.BUCKET)
+
+    def _done(self, once: "_Once") -> None:
+        self._pending = tuple(one for one in self._pending if one is not once)
         self._write_state()
 
     def _add(self, part: Part) -> Keeper:
@@ -211,8 +222,10 @@ class Supervisor:
         wanted = stack.agents(self._machine, [entry for entry in entries if self._can_serve(entry)])
         change = stack.change(self._agents, wanted)
         self._agents = wanted
-        stopped = [self._keepers.pop(name) for name in change.stop if name in self._keepers]
-        await asyncio.gather(*(keeper.stop() for keeper in stopped))
+        # Each stays among the keepers until it has stopped: the end of the stack may come meanwhile, and waits for it.
+        await asyncio.gather(*(self._keepers[name].stop() for name in change.stop))
+        for name in change.stop:
+            del self._keepers[name]
         for part in change.start:
             self._add(part).start()
         self._write_state()
@@ -224,13 +237,12 @@ class Supervisor:
     async def _discover(self) -> None:
         if self._machine.settings.standalone.discover:
             found = await discovery.look(discovery.environments(self._machine.settings, self._layout))
-            discovery.settle(self._layout, found)
-            self._troubles = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in found.failed)
-            for failed in found.failed:
+            failures = [*found.failed, *discovery.settle(self._layout, found)]
+            self._troubles = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in failures)
+            for failed in failures:
                 log.warning("runner not available", runner=failed.name, why=failed.why)
-        self._discovered = True
         self._runners = tuple(entry.name for entry in registration.read_all(self._layout)[0])
-        self._write_state()
+        self._done(_Once.RUNNERS)
 
     # ── housekeeping ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -254,7 +266,7 @@ class Supervisor:
                     notes=(*self._notes, *self._troubles),
                     parts=reports,
                     runners=self._runners,
-                    complete=self._discovered and self._has_bucket,
+                    pending=tuple(one.value for one in self._pending),
                 ),
             )
 
@@ -263,7 +275,11 @@ class Supervisor:
     async def _stop_all(self) -> None:
         for kinds in stack.STOP_ORDER:
             group = [keeper for keeper in self._keepers.values() if keeper.part.kind in kinds]
-            await asyncio.gather(*(keeper.stop() for keeper in group))
+            # One that fails to stop must not keep the others running.
+            ended = await asyncio.gather(*(keeper.stop() for keeper in group), return_exceptions=True)
+            for error in ended:
+                if isinstance(error, BaseException):
+                    log.error("part not stopped", error=repr(error))
 
 
 def _probe_of(part: Part, config: Config) -> Probe | None:

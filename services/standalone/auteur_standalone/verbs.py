@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.live import Live
@@ -38,22 +39,31 @@ def up(*, foreground: bool, port: int | None) -> int:
     here = layout.here()
     now = state.read(here.state)
     if starting.runs(here) and now is not None and get_ok(f"{now.url}/readyz"):
-        say(f"already running at {now.url}")
-        _warn_of_port(now, port)
-        return Exit.OK
-    supervisor = None if starting.runs(here) else starting.launch(here, port, stay=foreground)
+        return _joined(now, port)
+    supervisor: subprocess.Popen[bytes] | None = None
     try:
-        _follow(here, supervisor)
+        if not starting.runs(here):
+            supervisor = starting.launch(here, port, stay=foreground)
+        view = _follow(here, supervisor)
+        if not starting.is_ours(supervisor):
+            return _joined(view.state, port)
         if foreground and supervisor is not None:
             note("Ctrl-C stops it")
             return _stay(supervisor)
     except StartFailed as failed:
-        starting.stop(here)
+        starting.withdraw(here, supervisor)
         return _explain(failed.failure)
     except KeyboardInterrupt:
-        starting.stop(here)
-        note("stopped")
+        stopped = starting.withdraw(here, supervisor)
+        note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
         return Exit.INTERRUPTED
+    return Exit.OK
+
+
+def _joined(now: StackState, port: int | None) -> int:
+    """A stack that this command did not start. It is its starter's to stop."""
+    say(f"already running at {now.url}")
+    _warn_of_port(now, port)
     return Exit.OK
 
 
@@ -62,7 +72,7 @@ def _warn_of_port(now: StackState, port: int | None) -> None:
         note(f"it listens on another port than {port}; to move it: auteur down, auteur up --port {port}")
 
 
-def _follow(here: Layout, supervisor: "subprocess.Popen[bytes] | None") -> None:
+def _follow(here: Layout, supervisor: "subprocess.Popen[bytes] | None") -> View:
     began = time.monotonic()
 
     def line(view: View) -> Text:
@@ -83,6 +93,7 @@ def _follow(here: Layout, supervisor: "subprocess.Popen[bytes] | None") -> None:
     for told in view.state.notes:
         note(f"note: {told}", style="yellow")
     _warn_of_disk(disk.measure(here))
+    return view
 
 
 def _stay(supervisor: "subprocess.Popen[bytes]") -> int:
@@ -116,20 +127,21 @@ def down() -> int:
 
 def status(*, as_json: bool) -> int:
     here = layout.here()
-    now = state.read(here.state) if starting.runs(here) else None
+    runs = starting.runs(here)
+    now = state.read(here.state) if runs else None
     usage = disk.measure(here) if here.root.is_dir() else None
     ready = now is not None and get_ok(f"{now.url}/readyz")
     if as_json:
-        say_json(_status_json(here, now, usage, ready=ready))
+        say_json({"running": runs, "ready": ready, **_status_json(here, now, usage)})
+    elif runs and now is None:
+        say(f"starting; data in {here.root}")
     else:
         _say_status(here, now, usage, ready=ready)
     return Exit.OK if ready else Exit.UNREACHABLE
 
 
-def _status_json(here: Layout, now: StackState | None, usage: Usage | None, *, ready: bool) -> dict[str, object]:
+def _status_json(here: Layout, now: StackState | None, usage: Usage | None) -> dict[str, object]:
     return {
-        "running": now is not None,
-        "ready": ready,
         "url": now.url if now else "",
         "pid": now.pid if now else None,
         "home": str(here.root),
@@ -250,16 +262,16 @@ def absolute(python: str) -> str:
 def _describe_all(python: str, target: str | None, workers: int | None) -> list[Registered]:
     import asyncio  # noqa: PLC0415  only this verb needs it
 
+    at = datetime.now(UTC).isoformat()
+
+    async def one(launch: Launch) -> Registered:
+        described = await discovery.describe(launch)
+        return registration.registered(described, launch, Origin.ADDED, workers=workers, at=at)
+
     async def ask() -> list[Registered]:
         if target is not None:
-            launch = Launch(python, target, Path.cwd())
-            described = await discovery.describe(launch)
-            return [registration.registered(described, launch, Origin.ADDED, workers=workers)]
-        launches = [Launch(python, found) for found in (await discovery.installed(python)).values()]
-        return [
-            registration.registered(await discovery.describe(launch), launch, Origin.ADDED, workers=workers)
-            for launch in launches
-        ]
+            return [await one(Launch(python, target, Path.cwd()))]
+        return [await one(Launch(python, found)) for found in (await discovery.installed(python)).values()]
 
     entries = asyncio.run(ask())
     if not entries:
@@ -308,13 +320,14 @@ def _runner_state(entry: Registered, now: StackState | None) -> str:
 
 def runners_remove(name: str) -> int:
     here = layout.here()
-    path = here.runner(name)
+    registered = {path.stem: path for path in sorted(here.runners.glob("*.json"))}
+    path = registered.get(name)  # a name that is listed; joined to a path, "../config" would be another file
+    if path is None:
+        known = ", ".join(registered) or "none"
+        raise NotFound(f'no runner called "{name}" is registered', hint=f"there is: {known}")
     try:
         found = registration.parse(path.read_bytes()).origin is Origin.FOUND
-    except FileNotFoundError:
-        known = ", ".join(sorted(file.stem for file in here.runners.glob("*.json"))) or "none"
-        raise NotFound(f'no runner called "{name}" is registered', hint=f"there is: {known}") from None
-    except ValueError:
+    except (OSError, ValueError):  # what cannot be read can be removed
         found = False
     path.unlink(missing_ok=True)
     say(f"runner {name} is removed")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,16 @@ def test_runners_come_and_go_while_the_stack_runs(running: Stack, tmp_path: Path
     job = running.finished(running.submit(function="shout", params={"text": "hello"}))
     assert job["status"] == "done", job
     assert running.call("GET", job["outputs"][0]["url"].removeprefix(running.url)) == (200, {"said": "HELLO"})
+
+    before = {name: running.part(name).pid for name in ("runner-shout-1", "runner-shout-2", "runner-echo")}
+    (tmp_path / "shout.py").write_text(SHOUT.replace("params.text.upper()", 'params.text.upper() + "!"'))
+    running.run("runners", "add", sys.executable, "shout:Shout", "--workers", "2", cwd=tmp_path)
+    for name in ("runner-shout-1", "runner-shout-2"):
+        wait_for(partial(running.is_back, name, before[name]), f"{name} to be started with the changed code")
+    job = running.finished(running.submit(function="shout", params={"text": "hello"}))
+    assert running.call("GET", job["outputs"][0]["url"].removeprefix(running.url)) == (200, {"said": "HELLO!"})
+    assert running.part("runner-echo").pid == before["runner-echo"], "the others stay as they are"
+
     assert running.auteur("runners", "remove", "shout").returncode == 0
     wait_for(lambda: running.state.part("runner-shout-2") is None, "its workers to stop")
     assert running.state.part("runner-echo") is not None
@@ -158,7 +169,7 @@ def test_a_runner_that_cannot_be_described_is_refused_with_the_reason(
     assert why in refused.stderr
 
 
-def test_after_a_kill_of_the_supervisor_the_next_up_works_and_data_survives(stack: Stack) -> None:
+def test_after_a_kill_of_the_supervisor_the_next_up_clears_what_is_left_and_data_survives(stack: Stack) -> None:
     stack.add_echo()
     stack.up()
     output = run_echo(stack, "remember me")
@@ -168,21 +179,16 @@ def test_after_a_kill_of_the_supervisor_the_next_up_works_and_data_survives(stac
     if sys.platform == "linux":
         wait_for(lambda: not [pid for pid in pids if processes.start_mark(pid)], "its children to die with it")
     assert stack.auteur("status").returncode == 5
-    stack.up()
+    # As on systems whose children do not die with their parent:
+    with subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"), start_new_session=True) as leftover:
+        processes.remember(stack.layout.process("engine"), leftover.pid)
+        stack.up()
+        assert leftover.wait(1) == -signal.SIGKILL
     assert stack.url == address
     assert not [pid for pid in pids if processes.start_mark(pid)]
     status, echoed = stack.call("GET", output.removeprefix(address))
     assert (status, echoed["text"]) == (200, "remember me")
     run_echo(stack)
-
-
-def test_what_outlived_a_supervisor_is_cleared_by_the_next_up(stack: Stack) -> None:
-    """As on systems whose children do not die with their parent."""
-    stack.layout.make()
-    with subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"), start_new_session=True) as leftover:
-        processes.remember(stack.layout.process("engine"), leftover.pid)
-        stack.up()
-        assert leftover.wait(1) == -signal.SIGKILL
 
 
 def test_another_programs_port_is_left_to_it_and_the_next_is_taken(tmp_path: Path) -> None:
@@ -202,12 +208,17 @@ def test_another_programs_port_is_left_to_it_and_the_next_is_taken(tmp_path: Pat
         stack.end()
 
 
-def test_in_the_foreground_it_stays_until_it_is_told_to_stop(stack: Stack) -> None:
+def test_in_the_foreground_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """And listens where it is told to: all of 127.0.0.0/8 is this machine on Linux."""
+    host = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
+    allowed = f"{host},localhost"
+    stack = Stack(tmp_path / "home", AUTEUR_GATEWAY__HOST=host, AUTEUR_GATEWAY__ALLOWED_HOSTS=allowed)
     with subprocess.Popen(
         (AUTEUR, "up", "--foreground"), env=stack._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as up:
         assert up.stdout is not None
         assert "gateway ✓" in up.stdout.readline()
+        assert stack.url == f"http://{host}:{stack.port}"
         assert stack.ready()
         assert up.poll() is None
         os.kill(up.pid, signal.SIGINT)

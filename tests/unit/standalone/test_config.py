@@ -41,6 +41,15 @@ def test_a_broken_one_is_not_replaced_in_silence(tmp_path: Path) -> None:
     assert "are lost" in caught.value.details["hint"]
 
 
+def test_what_is_said_of_a_broken_one_shows_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    config.save(path, generated())
+    path.write_text(path.read_text().replace('"nats": 20001', '"nats": "many"').replace('"store": "secret-1",', ""))
+    with pytest.raises(InvalidRequest, match=r"secrets\.store: Field required; ports\.nats: Input should") as caught:
+        config.load(path)
+    assert "secret-" not in f"{caught.value.message}{caught.value.__cause__}"
+
+
 def test_secrets_do_not_show_when_it_is_printed() -> None:
     assert "secret-0" not in repr(generated())
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from auteur_standalone.config import Config, Ports, Secrets
-from auteur_standalone.environment import PartKind, environment_of, store_settings
+from auteur_standalone.environment import PartKind, environment_of, for_strangers, store_settings
 from auteur_standalone.layout import Layout
 from auteur_standalone.parts import StorePorts
 from auteur_standalone.settings import External, ExternalStore, Settings
@@ -52,6 +53,29 @@ def test_the_engine_gets_bus_store_database_runners_and_its_secret() -> None:
 def test_an_agent_gets_the_bus_and_never_the_stores_keys() -> None:
     given = environment_of(PartKind.AGENT, CONFIG, LAYOUT, OWN, {"PATH": "/bin"})
     assert given == {**BUS, "AUTEUR_AGENT__DRAIN": "2s", "PATH": "/bin"}
+
+
+SECRETS = {
+    "AUTEUR_STORE__SECRET_KEY": "store-pw",
+    "AUTEUR_GATEWAY__TOKENS": "tokens",
+    "AUTEUR_GATEWAY__DATABASE_URL": "postgresql+asyncpg://me:pw@db/auteur",
+    "AUTEUR_ENGINE__SECRET": "engine-pw",
+    "AUTEUR_TOKEN": "tokens",
+}
+
+
+def test_no_secret_of_the_platform_reaches_an_agent_or_a_runners_code() -> None:
+    harmless = {"PATH": "/bin", "AUTEUR_LOG__LEVEL": "debug", "HF_TOKEN": "the runner's own"}
+    environ = {**SECRETS, **harmless, "AUTEUR_NATS__PASSWORD": "nats-pw"}
+    agent = environment_of(PartKind.AGENT, CONFIG, LAYOUT, EXTERNAL, environ)
+    assert agent == {**harmless, "AUTEUR_AGENT__DRAIN": "2s", "AUTEUR_NATS__PASSWORD": "nats-pw"}
+    assert for_strangers(environ) == harmless
+
+
+@pytest.mark.parametrize("part", [PartKind.NATS, PartKind.STORE])
+def test_servers_of_others_learn_nothing_of_ours(part: PartKind) -> None:
+    given = environment_of(part, CONFIG, LAYOUT, OWN, {**SECRETS, "AUTEUR_NATS__PASSWORD": "nats-pw"})
+    assert not [name for name in given if name.startswith("AUTEUR_")]
 
 
 def test_nats_learns_no_secret_by_environment() -> None:

@@ -16,7 +16,7 @@ from auteur_standalone import registration, stack
 from auteur_standalone.discovery import Found, environments, settle
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
-from auteur_standalone.settings import Settings, StandaloneSettings
+from auteur_standalone.settings import GatewayPlace, Settings, StandaloneSettings
 from auteur_standalone.stack import Change, Machine
 from tests.unit.standalone.test_environment import CONFIG, LAYOUT, OWN
 
@@ -86,6 +86,35 @@ def test_a_changed_folder_of_runners_changes_only_what_changed() -> None:
     assert change.stop == {"runner-gone", "runner-changed"}
     assert [part.name for part in change.start] == ["runner-new", "runner-changed"]
     assert stack.change(after, after) == Change(frozenset(), ())
+
+
+def test_a_runner_that_is_registered_again_gets_new_workers_though_its_description_is_the_same() -> None:
+    """Its code may be another."""
+    first, again = (
+        registration.registered(described(), FLIP, Origin.ADDED, at=f"2026-11-21T12:00:0{second}Z") for second in (0, 1)
+    )
+    before, after = (stack.agents(MACHINE, [entry]) for entry in (first, again))
+    change = stack.change(before, after)
+    assert (change.stop, [part.name for part in change.start]) == ({"runner-flip"}, ["runner-flip"])
+    assert stack.change(before, stack.agents(MACHINE, [first])) == Change(frozenset(), ())
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104  # nothing listens
+        ("::", "http://127.0.0.1:8000"),
+        ("192.168.1.5", "http://192.168.1.5:8000"),
+        ("studio.local", "http://studio.local:8000"),
+        ("fd00::5", "http://[fd00::5]:8000"),
+    ],
+)
+def test_the_url_is_where_the_gateway_listens(host: str, url: str) -> None:
+    settings = OWN.model_copy(update={"gateway": GatewayPlace(host=host)})
+    machine = Machine(CONFIG, LAYOUT, settings, {})
+    assert machine.url == url
+    assert stack.programs(machine)[0].address == url
 
 
 def test_parts_stop_within_ten_seconds_altogether() -> None:

@@ -1,10 +1,14 @@
 """What `up` makes of the state it sees."""
 
+import socket
 from pathlib import Path
 
+import pytest
+
+from auteur_contracts.errors import InvalidRequest
 from auteur_standalone import disk, ports, state
 from auteur_standalone.layout import Layout
-from auteur_standalone.starting import Failure, Tick, View, failing, ticks
+from auteur_standalone.starting import Failure, Tick, View, failing, lateness, ticks
 from auteur_standalone.state import PartReport, PartState, StackState
 
 
@@ -38,6 +42,48 @@ def test_a_failing_part_is_told_with_its_last_words_and_a_failing_runner_hinders
     assert failing(now.model_copy(update={"parts": (*now.parts, gateway)})) == Failure(
         "gateway does not start: it ended with exit code 2", "auteur server-logs gateway", ("Traceback", "boom")
     )
+
+
+@pytest.mark.parametrize(
+    ("now", "what", "log"),
+    [
+        (None, "the supervisor is late", "supervisor"),
+        (stack_with(nats=PartState.EXTERNAL, gateway=PartState.STARTING), "gateway is late", "gateway"),
+        (
+            stack_with(nats=PartState.RUNNING, gateway=PartState.RUNNING, runner_tiny=PartState.FAILING),
+            "the gateway does not take requests, or the engine has not told it of all runners",
+            "engine",
+        ),
+        (
+            stack_with(nats=PartState.RUNNING).model_copy(update={"pending": ("the store, to make its bucket",)}),
+            "it waits for the store, to make its bucket",
+            "supervisor",
+        ),
+        (
+            stack_with(nats=PartState.EXTERNAL, gateway=PartState.RUNNING, engine=PartState.RUNNING),
+            "the gateway does not take requests; does nats at  answer?",
+            "gateway",
+        ),
+    ],
+)
+def test_what_is_late_is_neither_a_runner_nor_somebody_elses_server(
+    now: StackState | None, what: str, log: str
+) -> None:
+    assert lateness(now) == (what, log)
+
+
+def test_a_port_is_asked_for_where_the_gateway_will_listen() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not ports.is_free(port)
+        assert not ports.is_free(port, "0.0.0.0")  # noqa: S104  # a look, nothing listens
+    assert ports.is_free(port, "localhost")
+    with pytest.raises(InvalidRequest, match=r'AUTEUR_GATEWAY__HOST: "192\.0\.2\.1" is no address of this machine'):
+        ports.is_free(port, "192.0.2.1")
+    with pytest.raises(InvalidRequest, match="is no address of this machine"):
+        ports.is_free(port, "no such host")
 
 
 def test_the_state_is_read_back_and_a_torn_one_is_none(tmp_path: Path) -> None:
