@@ -184,6 +184,7 @@ async def _background(context: Context, writer: Writer) -> AsyncIterator[None]:
         "catalogue": context.catalogue.run(),
         "flush": projection.flush_forever(),
         "ask": projection.ask_forever(),
+        "places": projection.ask_places_forever(),
         "strangers": projection.meet_strangers_forever(),
         "housekeeping": _housekeeping(context, writer),
     }

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from auteur_contracts.events import Envelope, Logged, Previewed, Progressed, Started
-from auteur_contracts.resources import GenerationJobStatus, Progress, derive_phase
+from auteur_contracts.resources import GenerationJobStatus, Progress, QueueStatus, derive_phase
 from auteur_contracts.vocabulary import VIEWS, Phase, View
+
+_WAITING = (Phase.PENDING, Phase.QUEUED, Phase.RETRYING)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,15 @@ def is_running(status: GenerationJobStatus, live: Live) -> bool:
     )
 
 
-def overlay(status: GenerationJobStatus, live: Live) -> Seen:
+def is_waiting(status: GenerationJobStatus, live: Live) -> bool:
+    """Whether it may have a place in a queue."""
+    return not is_running(status, live) and derive_phase(status) in _WAITING
+
+
+def overlay(status: GenerationJobStatus, live: Live, place: QueueStatus | None = None) -> Seen:
+    """`place` is the one in the queue that the truth last said."""
+    if place is not None and is_waiting(status, live):
+        return Seen(status.model_copy(update={"queue": place}), status.view)
     if not is_running(status, live):
         return Seen(status, status.view)
     # What the status says is of an attempt that is over, if the worker speaks of a later one.
@@ -71,5 +81,6 @@ def overlay(status: GenerationJobStatus, live: Live) -> Seen:
         "worker": live.worker or status.worker,
         "start_time": status.start_time or live.started,
         "progress": progress,
+        "queue": None,
     }
     return Seen(status.model_copy(update=update), VIEWS[Phase.RUNNING])

@@ -6,24 +6,24 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from auteur_contracts import names
 from auteur_contracts.commands import ListedJobs, ListJobs, Release, Snapshot
 from auteur_contracts.errors import AuteurError
 from auteur_contracts.events import DecidedFact, Envelope, Rejected
-from auteur_contracts.resources import Condition
+from auteur_contracts.resources import Condition, GenerationJobStatus, QueueStatus
 from auteur_contracts.subjects import WORKER_FACTS, JobQuery, Verb
 from auteur_contracts.vocabulary import ApiStatus, ConditionStatus, ConditionType, Phase, Reason
 from auteur_gateway.commands import Commands
 from auteur_gateway.database import repository
-from auteur_gateway.database.models import JobRow, OutboxRow
+from auteur_gateway.database.models import JobRow, OutboxRow, document
 from auteur_gateway.database.repository import Repository
 from auteur_gateway.database.writer import Writer
 from auteur_gateway.ids import Ids
 from auteur_gateway.outbox import Relay
-from auteur_gateway.overlay import Live, Seen, hear, is_running, overlay
+from auteur_gateway.overlay import Live, Seen, hear, is_running, is_waiting, overlay
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
@@ -33,9 +33,17 @@ _FLUSH_EVERY = 0.03
 _REMEMBERED = 20_000
 _JUST_ARCHIVED = 256
 _PAGE = 200
+_ANSWER_BYTES = 512 * 1024
+"""Half of what a NATS message holds by default: weights are estimates."""
+_STRANGER_WEIGHT = 16 * 1024
 _ASK_AGAIN = 1.0
 _ABSENT_TWICE = 2
 _MOST_PATIENCE = 4
+_PLACES_EVERY = 1.0
+_PLACE_IS_NEWS = 2.0
+"""Seconds that a place in the queue is shown before it is asked for again."""
+_LOOKED_AT = 10.0
+"""Seconds after a look in which a job's place goes before those that nobody looks at."""
 
 
 @dataclass(eq=False)
@@ -51,12 +59,24 @@ class Tracked:
     marked_running: bool = False
     absent: int = 0
     """How often the truth said that it does not know this job."""
+    place: QueueStatus | None = None
+    """Where it stood in the queue when the truth last said so: facts do not say, and no version tells of it."""
+    placed: float = 0.0
+    """`time.monotonic()` of that, or of its coming."""
+    looked: float = 0.0
+    """`time.monotonic()` of the last look at it."""
+    weight: int = 0
+    """About how many bytes an answer about it has."""
     reused: bool = False
     """A deleted job had this name: a fact that carries it may be of that one, and only the truth can tell."""
 
     @property
     def seen(self) -> Seen:
-        return overlay(self.row.status, self.live)
+        return overlay(self.row.status, self.live, self.place)
+
+    @property
+    def waits(self) -> bool:
+        return is_waiting(self.row.status, self.live)
 
     def is_silent(self, now: float, patience: float) -> bool:
         return now - self.heard > patience * min(1 + self.asked, _MOST_PATIENCE)
@@ -104,6 +124,7 @@ class Projection:
         """A row as it is now: with what was heard since it was written."""
         tracked = self._by_id.get(row.id)
         if tracked is not None:
+            tracked.looked = time.monotonic()
             return tracked.seen
         newest = self._newest(row)
         return Seen(newest.status, newest.status.view)
@@ -125,7 +146,8 @@ class Projection:
     def track(self, rows: Iterable[JobRow], *, reused: Collection[str] = ()) -> None:
         """These were committed. `reused` are names that deleted jobs had before."""
         for row in rows:
-            tracked = Tracked(row, heard=time.monotonic(), reused=row.name in reused)
+            now = time.monotonic()
+            tracked = Tracked(row, heard=now, placed=now, reused=row.name in reused, weight=_weight(row))
             self._by_id[row.id] = tracked
             self._by_name[row.name] = tracked
             if row.uid:
@@ -188,6 +210,7 @@ class Projection:
         """A newer decided status. Never backwards."""
         if newer.version <= tracked.row.version:
             return
+        tracked.asked = 0
         running = is_running(newer.status, tracked.live)
         state = ApiStatus.RUNNING if running else newer.status.view.api
         tracked.marked_running = running
@@ -215,15 +238,16 @@ class Projection:
         rows = [tracked.row for tracked in dirty.values()]
         if not (rows or starting or releases):
             return
-        releases = [*releases, *(self._release(row) for row in rows if row.finished)]
+        commands = [*releases, *(self._release(row) for row in rows if row.finished)]
         try:
-            await self._writer.change(repository.save_statuses(rows, sorted(starting), releases))
+            await self._writer.change(repository.save_statuses(rows, sorted(starting), commands))
         except AuteurError:
             self._dirty = {**dirty, **self._dirty}
             self._starting |= starting
+            self._releases = [*releases, *self._releases]
             self._work.set()
             raise
-        self._relay.kick(releases)
+        self._relay.kick(commands)
         for row in rows:
             if row.finished:
                 self._archived[row.id] = row
@@ -266,6 +290,23 @@ class Projection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sync.wait(), pause)
 
+    async def ask_places_forever(self) -> None:
+        """How the queue moves is in no event. One page at a time: those that are looked at first, then the stalest."""
+        while True:
+            await asyncio.sleep(_PLACES_EVERY)
+            now = time.monotonic()
+            stale = [one for one in self._by_id.values() if one.waits and now - one.placed > _PLACE_IS_NEWS]
+            stale.sort(key=lambda one: (now - one.looked > _LOOKED_AT, one.placed))
+            if not stale:
+                continue
+            page = next(self._named_pages([one.row.name for one in stale]))
+            for name in page:
+                self._by_name[name].placed = now
+            try:
+                await self._take_in((await self._list(ListJobs(names=page))).items)
+            except AuteurError as error:
+                log.debug("places in the queue not learned", error=str(error))
+
     async def meet_strangers_forever(self) -> None:
         """Jobs that came by other means, facts that overtook their row, and those of a name that was used before."""
         while True:
@@ -273,7 +314,7 @@ class Projection:
             self._any_strangers.clear()
             met, self._strangers = self._strangers, set()
             try:
-                for page in _pages(sorted(met)):
+                for page in self._named_pages(sorted(met)):
                     await self._take_in((await self._list(ListJobs(names=page))).items)
             except AuteurError as error:
                 log.info("strangers not met", error=str(error))
@@ -284,10 +325,31 @@ class Projection:
         answer = await self._bus.request(JobQuery(self._namespace, "list"), question)
         return ListedJobs.model_validate_json(answer)
 
+    def _named_pages(self, wanted: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """As many names as one answer can hold."""
+        page: list[str] = []
+        weight = 0
+        for name in wanted:
+            tracked = self._by_name.get(name)
+            adds = tracked.weight if tracked else _STRANGER_WEIGHT
+            if page and (weight + adds > _ANSWER_BYTES or len(page) == _PAGE):
+                yield tuple(page)
+                page, weight = [], 0
+            page.append(name)
+            weight += adds
+        if page:
+            yield tuple(page)
+
     async def _ask_all(self) -> None:
-        after, known = "", set[str]()
+        after, limit, known = "", _PAGE, set[str]()
         while True:
-            listed = await self._list(ListJobs(after=after))
+            try:
+                listed = await self._list(ListJobs(after=after, limit=limit))
+            except AuteurError:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 4)  # an answer larger than a message may be does not come
+                continue
             known.update(item.job.metadata.name for item in listed.items)
             await self._take_in(listed.items)
             after = listed.more
@@ -301,7 +363,7 @@ class Projection:
     async def _ask_silent(self) -> None:
         now = time.monotonic()
         silent = sorted({one.row.name for one in self._by_id.values() if one.is_silent(now, self._silence)})
-        for page in _pages(silent):
+        for page in self._named_pages(silent):
             listed = await self._list(ListJobs(names=page))
             await self._take_in(listed.items)
             answered = {item.job.metadata.name for item in listed.items}
@@ -352,7 +414,8 @@ class Projection:
             tracked.heard = time.monotonic()
             tracked.absent = 0
             tracked.asked += 1
-            self._take(tracked, replace(tracked.row, version=snapshot.version, status=snapshot.job.status))
+            self._take(tracked, replace(tracked.row, version=snapshot.version, status=_placeless(snapshot)))
+            tracked.place, tracked.placed = snapshot.job.status.queue, time.monotonic()
         if unknown:
             await self._meet(unknown)
 
@@ -384,7 +447,7 @@ class Projection:
             elif row.id not in self._by_id:  # another gateway's
                 self.track([replace(row, uid=uid)])
                 self._take(
-                    self._by_id[row.id], replace(row, uid=uid, version=snapshot.version, status=snapshot.job.status)
+                    self._by_id[row.id], replace(row, uid=uid, version=snapshot.version, status=_placeless(snapshot))
                 )
 
     async def _adopt(self, snapshot: Snapshot) -> None:
@@ -398,7 +461,7 @@ class Projection:
             state=job.status.view.api if not job.status.finished else ApiStatus.QUEUED,
             version=0,
             job=job,
-            status=job.status,
+            status=_placeless(snapshot),
             created_at=job.metadata.creation_timestamp or self._now(),
         )
         try:
@@ -407,7 +470,17 @@ class Projection:
             log.info("job not taken in", job=row.name, error=str(error))
             return
         self.track([row])
-        self._take(self._by_id[row.id], replace(row, version=snapshot.version, status=job.status))
+        self._take(self._by_id[row.id], replace(row, version=snapshot.version, status=_placeless(snapshot)))
+
+
+def _weight(row: JobRow) -> int:
+    """The job, its parameters once more in its plan, and its conditions."""
+    return 2 * len(document(row.job).encode()) + 4096
+
+
+def _placeless(snapshot: Snapshot) -> GenerationJobStatus:
+    """As it is stored: a place in the queue is news for seconds."""
+    return snapshot.job.status.model_copy(update={"queue": None})
 
 
 def request_id_of(snapshot: Snapshot) -> str:

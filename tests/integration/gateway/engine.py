@@ -39,6 +39,7 @@ from auteur_contracts.resources import (
     OutputDeclaration,
     Price,
     Progress,
+    QueueStatus,
     TierDeclaration,
 )
 from auteur_contracts.subjects import COMMANDS, JobCommand, JobQuery, Verb, parse
@@ -137,9 +138,12 @@ class PlayedEngine:
         more = page[-1] if page and page[-1] != wanted[-1] else ""
         return ListedJobs(items=tuple(self._snapshot(self.jobs[name]) for name in page), more=more)
 
-    @staticmethod
-    def _snapshot(job: GenerationJob) -> Snapshot:
-        return Snapshot(job=job, version=int(job.metadata.resource_version or 0))
+    def _snapshot(self, job: GenerationJob) -> Snapshot:
+        """With its place in the line, which is in no fact and has no version."""
+        line = [name for name, one in self.jobs.items() if not (one.status.dispatched or one.status.finished)]
+        place = QueueStatus(position=line.index(job.metadata.name) + 1) if job.metadata.name in line else None
+        shown = job.model_copy(update={"status": job.status.model_copy(update={"queue": place})})
+        return Snapshot(job=shown, version=int(job.metadata.resource_version or 0))
 
     async def _commands(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:

@@ -3,8 +3,10 @@
 import json
 
 import httpx
+import pytest
 
 from auteur_contracts import names
+from auteur_contracts.errors import Unavailable
 from auteur_contracts.subjects import Verb
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, picture
@@ -222,6 +224,54 @@ async def test_what_the_events_did_not_say_is_asked_for(gateway: Running, engine
     await eventually(done, "the silent job to be asked for")
 
 
+async def test_the_place_in_the_queue_moves(gateway: Running, engine: PlayedEngine) -> None:
+    for name in ("first", "second"):
+        await accepted(gateway, engine, name=name)
+
+    async def place() -> object:
+        one = (await gateway.http.get("/v1/generations/second/status")).json()["queue_position"]
+        listed = (await gateway.http.get("/v1/generations?status=queued")).json()["items"][0]["queue_position"]
+        return one if one == listed else None
+
+    async def is_second() -> bool:
+        return await place() == 2
+
+    async def is_first() -> bool:
+        return await place() == 1
+
+    async def runs() -> bool:
+        reply = (await gateway.http.get("/v1/generations/second")).json()
+        return bool(reply["status"] == "running" and reply["queue_position"] is None)
+
+    await eventually(is_second, "the place to be learned")
+    await engine.dispatch("first")
+    await eventually(is_first, "the place to move")
+    await engine.dispatch("second")
+    await eventually(runs, "the job to leave the queue")
+
+
+async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
+    light_gateway: Running, engine: PlayedEngine
+) -> None:
+    for number in range(40):
+        document = {
+            "metadata": {"name": f"star-{number}", "annotations": {"note": "x" * 40_000}},
+            "spec": {"params": {"prompt": "a star"}},
+        }
+        answer = await light_gateway.http.put(f"/v1/resources/GenerationJob/star-{number}", json=document)
+        assert answer.status_code == 201, answer.text
+    await eventually(lambda: len(engine.jobs) == 40, "the jobs")
+    engine.silent = True
+    for name in ("star-0", "star-39"):
+        await engine.succeed(name)
+    await light_gateway.context.projection.on_reset()
+
+    async def done() -> bool:
+        return [await status_of(light_gateway.http, name) for name in ("star-0", "star-39")] == ["done", "done"]
+
+    await eventually(done, "the truth to be told in pieces", seconds=25)
+
+
 async def test_a_submit_that_got_lost_is_sent_again(gateway: Running, engine: PlayedEngine) -> None:
     engine.deaf = True
     job = await created(gateway)
@@ -261,3 +311,25 @@ async def test_a_row_read_just_before_it_was_archived_is_not_shown_unfinished(
 
     assert gateway.context.projection.seen(before).status.finished
     assert gateway.context.projection.current(before).finished
+
+
+async def test_a_release_that_could_not_be_written_is_written_later(
+    light_gateway: Running, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await accepted(light_gateway, engine)
+    await engine.succeed(job)
+    release = (job, Verb.RELEASE)
+    await eventually(lambda: release in engine.commands, "the archive")
+    failed: list[object] = []
+
+    async def broken(change: object) -> None:
+        failed.append(change)
+        raise Unavailable("the disk is full")
+
+    projection = light_gateway.context.projection
+    with monkeypatch.context() as patch:
+        patch.setattr(projection._writer, "change", broken)
+        await engine.succeed(job)  # anew, as one that lost the release
+        await projection.on_reset()
+        await eventually(lambda: failed, "the write to fail")
+    await eventually(lambda: engine.commands.count(release) == 2, "the release to be told again")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from auteur_contracts.events import Envelope, FactData, Previewed, Progressed, Started
-from auteur_contracts.resources import Condition, GenerationJobStatus, Progress
+from auteur_contracts.resources import Condition, GenerationJobStatus, Progress, QueueStatus
 from auteur_contracts.vocabulary import ApiStatus, ConditionStatus, ConditionType, Phase, Reason
 from auteur_gateway.overlay import Live, hear, overlay
 
@@ -72,3 +72,10 @@ def test_a_new_attempt_begins_without_the_progress_of_the_one_before() -> None:
     first = status(ConditionType.ACCEPTED, attempt=1, failures=1, progress=Progress(phase="denoise", fraction=0.9))
 
     assert overlay(first, heard(Started(attempt=2, worker="b"))).status.progress is None
+
+
+def test_only_a_job_that_waits_has_a_place_in_the_queue() -> None:
+    place = QueueStatus(position=3)
+    assert overlay(status(ConditionType.ACCEPTED), Live(), place).status.queue == place
+    assert overlay(DISPATCHED, Live(), place).status.queue is None
+    assert overlay(DISPATCHED, heard(HALF), place).status.queue is None
