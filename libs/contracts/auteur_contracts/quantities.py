@@ -59,6 +59,11 @@ Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, ma
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", min_length=1, max_length=128)]
 """A single path segment: no slash, no leading dot."""
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", min_length=1, max_length=64)]
+
+MAX_OUTPUTS = 256
+MAX_WARNINGS = 32
+"""What the status of a job holds."""
+
 Usd = Annotated[
     Decimal,
     PlainSerializer(lambda value: format(value, "f"), return_type=str),

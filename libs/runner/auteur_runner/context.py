@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auteur_contracts.names import seed_of
+from auteur_contracts.quantities import MAX_WARNINGS
 from auteur_contracts.resources import Tier
 from auteur_contracts.vocabulary import Quality
 from auteur_runner import protocol, saving
@@ -22,7 +23,6 @@ from auteur_runner.text import clean
 Level = Literal["debug", "info", "warning", "error"]
 Say = Callable[[protocol.Up], None]
 PREVIEW_SECONDS = 0.5
-MAX_WARNINGS = 32
 
 
 class Phase:

@@ -9,12 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from auteur_contracts.quantities import MAX_OUTPUTS
 from auteur_contracts.vocabulary import Reason
 from auteur_runner import protocol
 from auteur_runner.context import Context, Say
 from auteur_runner.errors import AuthoringError, InvalidRequest, JobCancelled, failure_of, invalid_parameters
 from auteur_runner.function import Function, files_of, source_line, takes_inputs
-from auteur_runner.media import FILE_NAME, Input, Media, matches
+from auteur_runner.media import OUTPUT_NAMES, Input, Media, is_output_name, matches
 
 
 def execute(function: Function, order: protocol.Run, say: Say, cancelled: Callable[[], bool]) -> protocol.Ending:
@@ -74,10 +75,15 @@ def _outputs(function: type[Function], returned: object, folder: Path) -> Iterat
         raise AuthoringError(
             f"{title}.run returned {_article(returned)}; it must return {title}.Output ({place})",
         )
+    patterns = files_of(function.Output, Media)
+    made = {field: tuple(_each(getattr(returned, field))) for field in patterns}
+    count = sum(map(len, made.values()))
+    if count > MAX_OUTPUTS:
+        raise AuthoringError(f"{title}.run made {count} outputs; a job holds {MAX_OUTPUTS} ({place})")
     names: set[str] = set()
-    for field, pattern in files_of(function.Output, Media).items():
-        for media in _each(getattr(returned, field)):
-            _check(media, f"{title}.Output.{field}", pattern, folder, place)
+    for field, files in made.items():
+        for media in files:
+            _check(media, f"{title}.Output.{field}", patterns[field], folder, place)
             if media.name in names:
                 raise AuthoringError(f'{title}.Output names "{media.name}" twice ({place})')
             names.add(media.name)
@@ -92,9 +98,10 @@ def _outputs(function: type[Function], returned: object, folder: Path) -> Iterat
 
 
 def _check(media: Media, field: str, pattern: str, folder: Path, place: str) -> None:
-    inside = media.path.resolve().parent == folder.resolve()
-    if not inside or not FILE_NAME.match(media.name):
+    if media.path.resolve().parent != folder.resolve():
         raise AuthoringError(f"{field} is {media.path}, not a file in the attempt's folder; use ctx.save() ({place})")
+    if not is_output_name(media.name):
+        raise AuthoringError(f'{field} is called "{media.name}"; {OUTPUT_NAMES} ({place})')
     if not media.path.is_file():
         raise AuthoringError(f'{field} names "{media.name}", but run() left no such file; use ctx.save() ({place})')
     if not matches(media.media_type, pattern):

@@ -11,9 +11,13 @@ from typing import Annotated, Any, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-FILE_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
-RESERVED_NAMES = frozenset({"result.json"})
-"""The agent's own file in the attempt's prefix."""
+_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+RESULT_NAME = "result.json"
+"""The agent's own file beside the outputs. Its others begin with a dot, which no output's name does."""
+OUTPUT_NAMES = (
+    "an output's name has letters, digits, '.', '_' and '-', at most 128, begins with no dot, and is not "
+    f"{RESULT_NAME}, which is the platform's own file"
+)
 
 # Fixed here: `mimetypes` reads files of the machine, and the same output must have the same type everywhere.
 _TYPES = {
@@ -44,6 +48,10 @@ def media_type_of(name: str) -> str:
     """By the name's ending; `application/octet-stream` where nobody knows it."""
     known = _TYPES.get(Path(name).suffix.lower())
     return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def is_output_name(name: str) -> bool:
+    return _OUTPUT_NAME.fullmatch(name) is not None and name != RESULT_NAME
 
 
 def matches(media_type: str, pattern: str) -> bool:

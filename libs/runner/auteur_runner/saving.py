@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auteur_runner.media import FILE_NAME, RESERVED_NAMES, Media, media_type_of, pixels
+from auteur_runner.media import OUTPUT_NAMES, Media, is_output_name, media_type_of, pixels
 
 PREVIEW_BYTES = 64 * 1024
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -31,8 +31,8 @@ class About:
 
 
 def save(content: Any, folder: Path, name: str, about: About, *, seconds: float | None = None) -> Media:
-    if not FILE_NAME.match(name) or name in RESERVED_NAMES:
-        raise ValueError(f"{name!r} cannot be an output's name: use letters, digits, '.', '_' and '-', not result.json")
+    if not is_output_name(name):
+        raise ValueError(f"{name!r} cannot be an output's name: {OUTPUT_NAMES}")
     path = folder / name
     media_type = media_type_of(name)
     match content:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from auteur_contracts import names, subjects
 from auteur_contracts.commands import Cancel
-from auteur_contracts.events import Progressed
+from auteur_contracts.events import Previewed, Progressed
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
@@ -34,9 +34,10 @@ from auteur_standalone.engine.engine import Engine
 from auteur_standalone.engine.ledger import Ledger
 from auteur_standalone.engine.settings import EngineSettings
 from tests.integration.runner.conftest import ROOT
+from tests.integration.runner.looks import Looks
 from tests.support.echo import Echo
 from tests.support.scripted import Facts, echo_job, find, register, submit
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, nats_server
 from tests.support.waiting import eventually, wait_for
 
 
@@ -59,7 +60,8 @@ async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine
 
 @asynccontextmanager
 async def _engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
-    register(tmp_path / "runners", describe(Runner.of(Echo)))
+    for function in (Echo, Looks):
+        register(tmp_path / "runners", describe(Runner.of(function)))
     settings = EngineSettings(
         database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=8
     )
@@ -293,6 +295,76 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
     store.close()
     assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
     assert len(_lines(tmp_path / "ledger")) == 1
+
+
+LOOKS = {"runner": "looks", "pool": "looks", "target": "tests.integration.runner.looks:Looks", "worker": "looks-1"}
+
+
+async def test_an_input_that_was_never_uploaded_is_the_users_fault_and_is_not_tried_again(
+    bus: Bus, store: Store, start_agent: StartAgent, engine: Engine
+) -> None:
+    uri = f"s3://{store.bucket}/default/default/uploads/nobody/cat.png"
+    async with start_agent(**LOOKS):
+        await submit(bus, echo_job("typo", function="looks", params={}, inputs=[{"name": "image", "uri": uri}]))
+        status = await finished(bus, "typo")
+    assert status.failure is not None
+    assert (status.failure.fault, status.failure.reason) == (Fault.USER, Reason.INVALID_INPUT)
+    assert status.failure.message == f'Input "image" is not in the store: there is no {uri}.'
+    assert (status.attempt, status.failures) == (1, 1)
+
+
+async def test_a_preview_takes_no_outputs_name(
+    bus: Bus, store: Store, start_agent: StartAgent, engine: Engine, facts: Facts, tmp_path: Path
+) -> None:
+    (tmp_path / "cat.png").write_bytes(b"a cat")
+    key = "default/default/uploads/somebody/cat.png"
+    await store.put_file(key, tmp_path / "cat.png", "image/png")
+    inputs = [{"name": "image", "uri": names.s3_uri(store.bucket, key)}]
+    async with start_agent(**LOOKS):
+        await submit(bus, echo_job("seen", function="looks", params={"seconds": 0.5}, inputs=inputs))
+        status = await finished(bus, "seen")
+        await eventually(lambda: "succeeded" in facts.of("seen"), "the last fact")
+    prefix = status.outputs[0].uri.removeprefix(f"s3://{store.bucket}/").removesuffix("preview-1.jpg")
+    stored = {item.key.removeprefix(prefix) for item in await store.list(prefix)}
+    assert stored == {"preview-1.jpg", ".preview-1.jpg", "result.json"}
+    assert await store.read(f"{prefix}preview-1.jpg") == b"a cat"
+    (shown,) = [fact.data.uri for fact in facts.seen if isinstance(fact.data, Previewed)]
+    assert (await store.read(shown.removeprefix(f"s3://{store.bucket}/"))).startswith(b"\xff\xd8\xff")
+
+
+async def test_a_report_that_nats_will_not_take_fails_the_attempt_and_the_worker_serves_on(
+    store: Store, tmp_path: Path
+) -> None:
+    """Its server takes 20 kB a message; 32 warnings of 1500 bytes are more."""
+    process, settings = nats_server(tmp_path / "nats")
+    config = tmp_path / "nats" / "nats.conf"
+    config.write_text(config.read_text().replace("max_payload: 8MB", "max_payload: 20KB"))
+    process.start()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            bus = await stack.enter_async_context(Bus.connect(settings, name="test"))
+            await bus.ensure_streams()
+            await stack.enter_async_context(_engine(bus, store, tmp_path))
+            await stack.enter_async_context(_agent(settings, tmp_path, **LOOKS))
+            await submit(bus, echo_job("loud", function="looks", params={"warnings": 32}, retries=0))
+            status = await finished(bus, "loud")
+            await submit(bus, echo_job("quiet", function="looks", params={}))
+            assert (await finished(bus, "quiet")).phase is Phase.SUCCEEDED
+    finally:
+        process.stop()
+    assert status.failure is not None
+    assert (status.failure.fault, status.failure.reason) == (Fault.FUNCTION, Reason.FUNCTION_FAILED)
+    assert "The attempt's report could not be delivered: a message on auteur.report" in status.failure.message
+
+
+async def test_a_copy_of_the_report_that_cannot_be_written_fails_nothing(
+    bus: Bus, start_agent: StartAgent, engine: Engine
+) -> None:
+    """Something of the author's is in the way of the agent's file: the outputs are stored all the same."""
+    async with start_agent(**LOOKS):
+        await submit(bus, echo_job("blocked", function="looks", params={"block": True}))
+        status = await finished(bus, "blocked")
+    assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
 
 
 # As a program

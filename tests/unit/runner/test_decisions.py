@@ -7,8 +7,9 @@ import pytest
 from auteur_contracts.errors import AuteurError, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.events import Started
 from auteur_contracts.orders import Grant, Order, Outcome, UploadForm
-from auteur_contracts.resources import Failure, Output, Plan, Tier, TierDeclaration
+from auteur_contracts.resources import Failure, Output, Plan, PlannedInput, Tier, TierDeclaration
 from auteur_contracts.vocabulary import Fault, Quality, Reason
+from auteur_kit.store import LinkRefused
 from auteur_runner import protocol
 from auteur_runner.agent.agent import Claims
 from auteur_runner.agent.decisions import (
@@ -16,14 +17,17 @@ from auteur_runner.agent.decisions import (
     Figures,
     Stop,
     Verdict,
+    agent_failed,
     deadline_exceeded,
     fact_of,
     first_tier,
+    input_failed,
     judge,
+    output_failed,
     refused_runner,
     report_of,
+    report_refused,
     result_json,
-    transfer_failed,
 )
 from auteur_runner.describe import describe, planned_tier
 from auteur_runner.function import Runner
@@ -71,17 +75,54 @@ def test_a_cancel_that_nobody_asked_for_is_the_functions_fault() -> None:
     )
 
 
+INPUTS = (
+    PlannedInput(name="image", uri="s3://b/default/film/uploads/cat.png"),
+    PlannedInput(name="voice", job="voice-1", output="voice.wav"),
+)
+
+
 @pytest.mark.parametrize(
-    ("error", "fault"),
+    ("name", "message"),
     [
-        (Unavailable("the store does not answer"), Fault.PLATFORM),
-        (NotFound("the link is refused"), Fault.PLATFORM),
-        (InvalidRequest("a.mp4 is too large"), Fault.FUNCTION),
+        ("image", 'Input "image" is not in the store: there is no s3://b/default/film/uploads/cat.png.'),
+        ("voice", 'Input "voice" is not in the store: there is no output voice.wav of job voice-1 any more.'),
     ],
 )
-def test_a_transfer_that_fails_names_the_file_and_the_fault(error: AuteurError, fault: Fault) -> None:
-    failure = transfer_failed(error, "a.mp4 could not be stored")
-    assert (failure.fault, failure.message) == (fault, f"a.mp4 could not be stored: {error.message}")
+def test_an_input_that_is_not_there_is_the_users_to_mend(name: str, message: str) -> None:
+    assert input_failed(NotFound("404"), name, INPUTS) == Failure(
+        fault=Fault.USER,
+        reason=Reason.INVALID_INPUT,
+        message=message,
+        remedy="Upload it first, or name another job's output.",
+    )
+
+
+@pytest.mark.parametrize("error", [Unavailable("the store does not answer"), LinkRefused("the link has expired")])
+def test_an_input_that_may_come_the_next_time_is_the_platforms_fault(error: AuteurError) -> None:
+    failure = input_failed(error, "image", INPUTS)
+    assert (failure.fault, failure.reason) == (Fault.PLATFORM, Reason.PLATFORM_FAILED)
+    assert failure.message == f'Input "image" could not be fetched: {error.message}'
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "reason"),
+    [
+        (Unavailable("the store does not answer"), Fault.PLATFORM, Reason.PLATFORM_FAILED),
+        (LinkRefused("the form has expired"), Fault.PLATFORM, Reason.PLATFORM_FAILED),
+        (InvalidRequest("a.mp4 is too large"), Fault.FUNCTION, Reason.FUNCTION_FAILED),
+    ],
+)
+def test_an_output_that_cannot_be_stored_names_the_file_and_the_fault(
+    error: AuteurError, fault: Fault, reason: Reason
+) -> None:
+    failure = output_failed(error, "a.mp4")
+    message = f"a.mp4 could not be stored: {error.message}"
+    assert (failure.fault, failure.reason, failure.message) == (fault, reason, message)
+
+
+def test_a_full_disk_is_told_as_that() -> None:
+    failure = agent_failed(OSError(28, "No space left on device", "/scratch/cat.png"))
+    assert failure.message == "The worker's machine: [Errno 28] No space left on device: '/scratch/cat.png'"
 
 
 def test_a_report_has_the_figures_and_its_copy_no_token() -> None:
@@ -106,6 +147,29 @@ def test_a_report_has_the_figures_and_its_copy_no_token() -> None:
     assert report.outputs == (output,)
     assert report.token == "secret"
     assert "secret" not in result_json(report)
+
+
+def test_a_report_that_nats_will_not_take_becomes_a_small_failure() -> None:
+    diary = Diary()
+    diary.hear(protocol.Metric(name="strokes", value=2))
+    diary.hear(protocol.Warned(text="unknown word"))
+    report = report_of(
+        ORDER,
+        GRANT,
+        "echo-1",
+        Verdict(Outcome.SUCCEEDED),
+        outputs=(Output(name="a", uri="s3://b/p/a", media_type="text/plain", sha256="0" * 64, bytes=1),),
+        diary=diary,
+        figures=Figures(run_seconds=1.5),
+        started_at=NOON,
+        finished_at=NOON,
+    )
+    small = report_refused(report, "a message has 9 bytes; this NATS takes at most 8")
+    assert (small.outcome, small.outputs, small.warnings) == (Outcome.FAILED, (), ())
+    assert small.metrics == {"load_seconds": 0, "run_seconds": 1.5, "upload_seconds": 0}
+    assert (small.token, small.attempt) == (report.token, report.attempt)
+    assert small.failure is not None
+    assert small.failure.message.endswith("a message has 9 bytes; this NATS takes at most 8.")
 
 
 def test_outputs_of_an_attempt_that_did_not_succeed_are_not_reported() -> None:

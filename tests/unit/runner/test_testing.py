@@ -152,6 +152,8 @@ class Odd(Function):
                 return ctx.save(3.5, "x.txt")
             case "a file elsewhere":
                 return self.Output(text=Media(Path(__file__)))
+            case "the name of a preview":
+                return self.Output(text=ctx.save(b"", ".preview-1.jpg"))
             case "twice":
                 with ctx.phase("a"), ctx.phase("b"):
                     pass
@@ -166,6 +168,7 @@ class Odd(Function):
         ("nothing", r"Odd.run returned nothing; it must return Odd.Output \(test_testing.py, line"),
         ("a slash", "'../x.txt' cannot be an output's name"),
         ("the agent's file", "'result.json' cannot be an output's name"),
+        ("the name of a preview", "'.preview-1.jpg' cannot be an output's name"),
         ("an unknown kind", r"ctx.save\(\) cannot write a float"),
         ("a file elsewhere", r"Odd.Output.text is .*test_testing.py, not a file in the attempt's folder"),
         ("twice", 'phase "b" was opened inside "a"'),
@@ -175,6 +178,38 @@ class Odd(Function):
 def test_an_authors_mistake_is_a_sentence(how: str, sentence: str) -> None:
     with pytest.raises(RunFailed, match=f"(?s){sentence}"):
         run_function(Odd, {"how": how})
+
+
+class Many(Function):
+    name = "many"
+
+    class Params(Function.Params):
+        names: tuple[str, ...]
+
+    class Output(Function.Output):
+        files: tuple[Media, ...]
+
+    def run(self, params: Params, ctx: Context) -> Output:
+        files = tuple(ctx.folder / name for name in params.names)
+        for file in files:
+            file.touch()
+        return self.Output(files=tuple(Media(file) for file in files))
+
+
+def test_a_job_holds_so_many_outputs_and_the_run_that_made_more_is_told_before_anything_is_stored() -> None:
+    names = [f"{number}.txt" for number in range(257)]
+    assert len(run_function(Many, {"names": names[1:]}).files) == 256
+    with pytest.raises(RunFailed, match=r"Many.run made 257 outputs; a job holds 256 \(test_testing.py, line"):
+        run_function(Many, {"names": names})
+
+
+def test_the_agents_own_names_are_not_an_authors() -> None:
+    with pytest.raises(
+        RunFailed, match=r'Many.Output.files is called "result.json"; an output\'s name .* the platform\'s'
+    ):
+        run_function(Many, {"names": ["a.txt", "result.json"]})
+    with pytest.raises(RunFailed, match=r'Many.Output.files is called "\.preview-1\.jpg"; an .* begins with no dot'):
+        run_function(Many, {"names": [".preview-1.jpg"]})
 
 
 def test_a_preview_always_fits_and_keeps_its_shape() -> None:

@@ -7,7 +7,16 @@ from pydantic import Field, StringConstraints, model_validator
 
 from auteur_contracts.model import Asked, JsonObject, Told
 from auteur_contracts.names import API_VERSION, DEFAULT_PROJECT
-from auteur_contracts.quantities import Duration, FileName, Identifier, JobName, Label, Usd
+from auteur_contracts.quantities import (
+    MAX_OUTPUTS,
+    MAX_WARNINGS,
+    Duration,
+    FileName,
+    Identifier,
+    JobName,
+    Label,
+    Usd,
+)
 from auteur_contracts.resources.meta import Condition, ObjectMeta
 from auteur_contracts.resources.plan import Plan
 from auteur_contracts.vocabulary import (
@@ -111,10 +120,6 @@ class Progress(Told):
     preview_uri: Uri | None = None
     message: str | None = Field(None, max_length=512)
 
-    @property
-    def percent(self) -> int:
-        return int(self.fraction * 100)
-
 
 class QueueStatus(Told):
     position: int = Field(ge=1)
@@ -154,8 +159,8 @@ class GenerationJobStatus(Told):
     dispatch_time: datetime | None = None
     queue: QueueStatus | None = None
     progress: Progress | None = None
-    outputs: tuple[Output, ...] = Field((), max_length=256)
-    warnings: tuple[Annotated[str, StringConstraints(max_length=512)], ...] = Field((), max_length=32)
+    outputs: tuple[Output, ...] = Field((), max_length=MAX_OUTPUTS)
+    warnings: tuple[Annotated[str, StringConstraints(max_length=512)], ...] = Field((), max_length=MAX_WARNINGS)
     failure: Failure | None = None
     cancelled_by: str = Field("", max_length=128)
     cost: Cost | None = None

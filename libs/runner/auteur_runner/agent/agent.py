@@ -24,7 +24,7 @@ from auteur_contracts.orders import (
 )
 from auteur_contracts.resources import Tier
 from auteur_kit import streams
-from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_kit.bus import Bus, Consumer, Delivery, TooLarge
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Transfer
@@ -273,11 +273,16 @@ class Agent:
             attempt.stop(Stop.CANCELLED)
 
     async def _deliver(self, report: Report) -> None:
-        """Until NATS has it. Only an agent that has to go leaves without: the engine then finds the worker lost."""
+        """Until NATS has it. Only an agent that has to go leaves without: the engine then finds the worker lost. An
+        attempt whose report NATS will not take has failed.
+        """
         subject = subjects.ReportOf(self._who.pool, report.uid, report.attempt)
         while not self._abandoned.is_set():
             try:
                 await self._bus.publish(subject, report, msg_id=f"{report.uid}-{report.attempt}", patience=_REPORT_TRY)
+            except TooLarge as error:
+                log.warning("report refused", job=report.name, attempt=report.attempt, error=str(error))
+                report = decisions.report_refused(report, error.message)
             except Unavailable as error:
                 log.warning("report waits", job=report.name, attempt=report.attempt, error=str(error))
             else:

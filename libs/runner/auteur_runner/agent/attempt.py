@@ -22,6 +22,7 @@ from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions
 from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
+from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
 from auteur_runner.worker import Worker
 
@@ -29,7 +30,6 @@ log = get_logger()
 _PROGRESS_SECONDS = 0.09
 """A little under the child's own tenth of a second, so that its rhythm passes whole."""
 _HASH_CHUNK = 1024 * 1024
-_RESULT = "result.json"
 
 
 class _Failed(Exception):
@@ -118,7 +118,7 @@ class Attempt:
                 verdict = Verdict(Outcome.FAILED, error.failure)
         report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
         if outputs:
-            with contextlib.suppress(AuteurError):  # a copy for people; the report is the word
+            with contextlib.suppress(AuteurError, OSError):  # a copy for people; the report is the word
                 await asyncio.to_thread(self._upload_result, report)
         return report
 
@@ -150,7 +150,7 @@ class Attempt:
             try:
                 await asyncio.to_thread(self._around.transfer.download, link.url, path)
             except AuteurError as error:
-                raise _Failed(decisions.transfer_failed(error, f'Input "{link.name}" could not be fetched')) from error
+                raise _Failed(decisions.input_failed(error, link.name, self._grant.plan.inputs)) from error
             paths[link.name] = str(path)
         return paths
 
@@ -202,7 +202,7 @@ class Attempt:
     async def _show(self, file: Path, step: int | None) -> None:
         """A preview that does not arrive is no loss."""
         self._previews += 1
-        name = f"preview-{self._previews}.jpg"
+        name = f".preview-{self._previews}.jpg"  # no output's name begins with a dot
         try:
             key = await asyncio.to_thread(self._around.transfer.upload, self._grant.upload, file, name, "image/jpeg")
         except (AuteurError, OSError) as error:
@@ -228,7 +228,7 @@ class Attempt:
             size = path.stat().st_size
             key = self._around.transfer.upload(self._grant.upload, path, path.name, output.media_type)
         except AuteurError as error:
-            raise _Failed(decisions.transfer_failed(error, f"{path.name} could not be stored")) from error
+            raise _Failed(decisions.output_failed(error, path.name)) from error
         return Output(
             name=path.name,
             uri=s3_uri(self._grant.upload.bucket, key),
@@ -241,9 +241,9 @@ class Attempt:
         )
 
     def _upload_result(self, report: Report) -> None:
-        path = self._folder / _RESULT
+        path = self._folder / ".result.json"
         path.write_text(decisions.result_json(report), encoding="utf-8")
-        self._around.transfer.upload(self._grant.upload, path, _RESULT, "application/json")
+        self._around.transfer.upload(self._grant.upload, path, RESULT_NAME, "application/json")
 
     def _say(self, fact: decisions.WorkerFact) -> None:
         self._around.say(self.order, self._grant.node_id, fact)

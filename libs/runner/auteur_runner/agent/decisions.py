@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from typing import ClassVar
 
 from auteur_contracts import names
-from auteur_contracts.errors import AuteurError, InvalidRequest, Unavailable
+from auteur_contracts.errors import AuteurError, InvalidRequest, NotFound
 from auteur_contracts.events import Envelope, Logged, Previewed, Progressed, Started
 from auteur_contracts.orders import Grant, Order, Outcome, Report
-from auteur_contracts.resources import Failure, FunctionRunner, Output, Tier
+from auteur_contracts.quantities import MAX_WARNINGS
+from auteur_contracts.resources import Failure, FunctionRunner, Output, PlannedInput, Tier
 from auteur_contracts.vocabulary import Fault, Quality, Reason
 from auteur_runner import protocol
 from auteur_runner.describe import planned_tier
 
 WorkerFact = Started | Progressed | Previewed | Logged
-MAX_WARNINGS = 32
 MAX_METRICS = 100
 
 
@@ -59,23 +60,54 @@ def deadline_exceeded(seconds: float) -> Failure:
     )
 
 
-def transfer_failed(error: AuteurError, what: str) -> Failure:
-    """An input could not be fetched or an output not be stored."""
-    match error:
-        case Unavailable():
-            fault, reason = Fault.PLATFORM, Reason.PLATFORM_FAILED
-        case InvalidRequest():  # larger than the job may store
-            fault, reason = Fault.FUNCTION, Reason.FUNCTION_FAILED
-        case _:
-            fault, reason = Fault.PLATFORM, Reason.RESULT_MISSING
-    return Failure(fault=fault, reason=reason, message=f"{what}: {error.message}"[:2048])
+def input_failed(error: AuteurError, name: str, planned: Sequence[PlannedInput]) -> Failure:
+    """What is not in the store does not come by trying again: who asked has to upload it, or to name what is there."""
+    if isinstance(error, NotFound):
+        return Failure(
+            fault=Fault.USER,
+            reason=Reason.INVALID_INPUT,
+            message=f'Input "{name}" is not in the store: there is no {_place(name, planned)}.'[:2048],
+            remedy="Upload it first, or name another job's output.",
+        )
+    return _platform_failed(f'Input "{name}" could not be fetched: {error.message}')
+
+
+def _place(name: str, planned: Sequence[PlannedInput]) -> str:
+    found = next((each for each in planned if each.name == name), None)
+    if found is None:
+        return "such file"
+    return found.uri or f"output {found.output or 'file'} of job {found.job} any more"
+
+
+def output_failed(error: AuteurError, name: str) -> Failure:
+    message = f"{name} could not be stored: {error.message}"
+    if isinstance(error, InvalidRequest):  # larger than the job may store
+        return Failure(fault=Fault.FUNCTION, reason=Reason.FUNCTION_FAILED, message=message[:2048])
+    return _platform_failed(message)
 
 
 def agent_failed(error: Exception) -> Failure:
     """A disk that is full, a bug of ours: the job is tried again, perhaps elsewhere."""
-    return Failure(
-        fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=f"The agent failed: {error!r}"[:2048], recycle=True
+    if isinstance(error, OSError):
+        return _platform_failed(f"The worker's machine: {error}", recycle=True)
+    return _platform_failed(f"The agent failed: {error!r}", recycle=True)
+
+
+def report_refused(report: Report, why: str) -> Report:
+    """Instead of a report that NATS will not take: without what made it large."""
+    failure = Failure(
+        fault=Fault.FUNCTION,
+        reason=Reason.FUNCTION_FAILED,
+        message=f"The attempt's report could not be delivered: {why}."[:2048],
+        remedy="Make fewer outputs, warnings or metrics, or raise max_payload of NATS.",
     )
+    small = {"outcome": Outcome.FAILED, "failure": failure, "outputs": (), "warnings": ()}
+    own = {name: value for name, value in report.metrics.items() if name in Figures.NAMES}
+    return report.model_copy(update={**small, "metrics": own})
+
+
+def _platform_failed(message: str, *, recycle: bool = False) -> Failure:
+    return Failure(fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=message[:2048], recycle=recycle)
 
 
 def first_tier(runner: FunctionRunner) -> Tier:
@@ -111,17 +143,14 @@ class Diary:
 class Figures:
     """The times that every report has."""
 
+    NAMES: ClassVar = ("load_seconds", "run_seconds", "upload_seconds")
+
     load_seconds: float = 0.0
     run_seconds: float = 0.0
     upload_seconds: float = 0.0
 
     def over(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        own = {
-            "load_seconds": round(self.load_seconds, 6),
-            "run_seconds": round(self.run_seconds, 6),
-            "upload_seconds": round(self.upload_seconds, 6),
-        }
-        return {**metrics, **own}
+        return {**metrics, **{name: round(getattr(self, name), 6) for name in self.NAMES}}
 
 
 def report_of(
