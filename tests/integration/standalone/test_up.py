@@ -140,7 +140,8 @@ def test_runners_come_and_go_while_the_stack_runs(running: Stack, tmp_path: Path
 
     before = {name: running.part(name).pid for name in ("runner-shout-1", "runner-shout-2", "runner-echo")}
     (tmp_path / "shout.py").write_text(SHOUT.replace("params.text.upper()", 'params.text.upper() + "!"'))
-    running.run("runners", "add", sys.executable, "shout:Shout", "--workers", "2", cwd=tmp_path)
+    again = running.auteur("runners", "add", sys.executable, "shout:Shout", "--workers", "2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
     for name in ("runner-shout-1", "runner-shout-2"):
         wait_for(partial(running.is_back, name, before[name]), f"{name} to be started with the changed code")
     job = running.finished(running.submit(function="shout", params={"text": "hello"}))
