@@ -36,7 +36,10 @@ def gate(job: GenerationJob, lookup: Lookup, now: datetime) -> Open | Waits | Do
     waiting_for: list[str] = []
     for planned in status.plan.inputs if status.plan else ():
         if planned.job:
-            match input_of(planned, lookup(planned.job)):
+            source = lookup(planned.job)
+            if source is None and status.attempt:
+                return Doomed(f'Input "{planned.name}": job {planned.job} was there and has been deleted.')
+            match input_of(planned, source):
                 case Doomed() as doomed:
                     return doomed
                 case None:

@@ -2,16 +2,23 @@
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from auteur_contracts.resources import GenerationJob
 
-Place = tuple[int, float, str]
-"""(priority rank, creation time as a Unix timestamp, uid)."""
+
+class Place(NamedTuple):
+    """Ordered as they stand: the smaller goes first."""
+
+    rank: int
+    created: float
+    """Unix time."""
+    uid: str
 
 
 def place_of(job: GenerationJob) -> Place:
     created = job.metadata.creation_timestamp
-    return job.spec.priority.rank, created.timestamp() if created else 0.0, job.metadata.uid
+    return Place(job.spec.priority.rank, created.timestamp() if created else 0.0, job.metadata.uid)
 
 
 @dataclass
@@ -37,9 +44,10 @@ class Line:
         if place is not None:
             del self._places[bisect_left(self._places, place)]
 
-    def first(self) -> str | None:
-        """The uid whose turn it is."""
-        return self._places[0][2] if self._places else None
+    @property
+    def head(self) -> Place | None:
+        """Whose turn it is."""
+        return self._places[0] if self._places else None
 
     def position(self, uid: str) -> int | None:
         """1 for the first; None for one that does not wait here."""
@@ -47,4 +55,4 @@ class Line:
         return None if place is None else bisect_left(self._places, place) + 1
 
     def uids(self) -> list[str]:
-        return [uid for _, _, uid in self._places]
+        return [place.uid for place in self._places]

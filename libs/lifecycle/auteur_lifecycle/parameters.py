@@ -23,7 +23,7 @@ def check_schemas(runner: FunctionRunner) -> str | None:
         if schema.get("type", "object") != "object":
             return f'{function.name}: the schema of its parameters must have type "object"'
         try:
-            Draft202012Validator.check_schema(schema)
+            Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         except SchemaError as error:
             where = ".".join(str(part) for part in error.absolute_path)
             return f"{function.name}: its parameters are no JSON Schema 2020-12: {where}: {error.message[:200]}"
@@ -47,7 +47,7 @@ def _references(part: Any) -> Iterator[str]:
 
 def _resolves(schema: Mapping[str, Any], reference: str) -> bool:
     """Whether a JSON pointer (RFC 6901) leads somewhere inside the schema."""
-    if not reference.startswith("#"):
+    if reference != "#" and not reference.startswith("#/"):
         return False
     part: Any = schema
     for step in reference[1:].split("/")[1:]:
@@ -95,7 +95,7 @@ def _names(properties: Mapping[str, Any]) -> str:
 def _wrong(function: str, error: ValidationError) -> Refusal:
     path = ".".join(str(part) for part in error.absolute_path)
     shown = _short(repr(error.instance))
-    expected = _range(error.schema if isinstance(error.schema, Mapping) else {}).strip(" ()")
+    expected = _range(error.schema).strip(" ()")
     wants = f"; it takes {expected}" if expected else ""
     what = error.message if error.validator not in _RANGED else f"{shown} is not allowed"
     return Refusal(
@@ -122,8 +122,19 @@ _RANGED = (
 )
 
 
-def _range(schema: Mapping[str, Any]) -> str:
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def _range(schema: Any) -> str:
     """What a parameter takes, in brackets: ` (1 to 500)`; empty when the schema says nothing short."""
+    if not isinstance(schema, Mapping):  # `true` is a schema too
+        return ""
     if "anyOf" in schema:
         return next((text for option in schema["anyOf"] if (text := _range(option))), "")
     if "enum" in schema:
@@ -138,5 +149,6 @@ def _range(schema: Mapping[str, Any]) -> str:
         return f" (at most {high})"
     if "maxLength" in schema:
         return f" (up to {schema['maxLength']} characters)"
-    kinds = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}
-    return f" ({kinds[schema['type']]})" if schema.get("type") in kinds else ""
+    kinds = schema.get("type", ())
+    said = [_KINDS[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds) if kind in _KINDS]
+    return f" ({' or '.join(said)})" if said else ""

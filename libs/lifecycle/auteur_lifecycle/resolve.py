@@ -21,6 +21,8 @@ from auteur_lifecycle.parameters import check_parameters
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.support import ONE_MACHINE, Platform, unsupported
 
+_LARGEST_SEED = 2**64 - 1
+
 
 def resolve(
     job: GenerationJob,
@@ -59,12 +61,16 @@ def merged_parameters(spec: GenerationJobSpec, function: FunctionDeclaration, ti
 def check_seed(function: FunctionDeclaration, params: Mapping[str, Any]) -> Refusal | None:
     """A plan's seed is a whole number whatever the function's own schema lets through."""
     seed = params.get("seed")
-    whole = isinstance(seed, int | float) and not isinstance(seed, bool) and seed >= 0 and seed == int(seed)
-    if seed is None or whole or "seed" not in function.params_schema.get("properties", {}):
+    if seed is None or _is_seed(seed) or "seed" not in function.params_schema.get("properties", {}):
         return None
-    return Refusal(
-        Reason.INVALID_PARAMETER, f'{function.name}: parameter "seed" takes a whole number from 0.', "params.seed"
-    )
+    said = f'{function.name}: parameter "seed" takes a whole number from 0 to 2^64-1.'
+    return Refusal(Reason.INVALID_PARAMETER, said, "params.seed")
+
+
+def _is_seed(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= _LARGEST_SEED and value % 1 == 0
 
 
 def choose_runner(spec: GenerationJobSpec, catalogue: Sequence[FunctionRunner]) -> FunctionRunner | Refusal:

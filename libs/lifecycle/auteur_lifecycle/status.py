@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auteur_contracts.orders import ClaimRequest, Outcome, RefusalReason, Report
+from auteur_contracts.quantities import MAX_OUTPUTS, MAX_WARNINGS
 from auteur_contracts.resources import (
     Condition,
     Failure,
@@ -26,13 +27,10 @@ from auteur_lifecycle.resolve import resolve
 from auteur_lifecycle.retry import GiveUp, TryAgain, after_failure
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
-DEADLINE_GRACE = timedelta(seconds=30)
-"""The agent enforces the deadline; this long after it, the platform does."""
-
-
-MAX_OUTPUTS = 256
-MAX_WARNINGS = 32
-"""What a status holds; a report is as long as its worker likes."""
+DEADLINE_GRACE = timedelta(minutes=5)
+"""The agent enforces the deadline; this long after it, the platform does. Longer than an agent may take around a run
+that ended in time: to learn that its claim was granted (2 min) and to store what was made (2 min).
+"""
 
 
 # ── the one step every change is made of ──────────────────────────────────────────────────────────────────────────────
@@ -132,7 +130,16 @@ class ClaimGranted:
     """Unchanged when this claim was granted before and its reply was lost."""
 
 
-def claim(job: GenerationJob | None, request: ClaimRequest, now: datetime) -> ClaimGranted | RefusalReason:
+@dataclass(frozen=True)
+class InputsGone:
+    """What the job is made from was deleted since it was dispatched: nobody gets it."""
+
+    status: GenerationJobStatus
+
+
+def claim(
+    job: GenerationJob | None, request: ClaimRequest, lookup: Lookup, now: datetime
+) -> ClaimGranted | InputsGone | RefusalReason:
     """One attempt is one execution: of two claims for it at most one is ever granted."""
     if job is None or job.metadata.uid != request.uid:
         return RefusalReason.UNKNOWN
@@ -145,6 +152,11 @@ def claim(job: GenerationJob | None, request: ClaimRequest, now: datetime) -> Cl
     if status.claim:
         same = status.claim == request.nonce and status.worker == request.worker
         return ClaimGranted(status) if same else RefusalReason.CLAIMED
+    match gate(job, lookup, now):
+        case Doomed(message):
+            return InputsGone(_fail(job, _failure(Fault.USER, Reason.INPUT_FAILED, message), now))
+        case Waits(reason, message):
+            return InputsGone(_release(job, reason, message, now))
     granted = _change(
         job,
         now,
@@ -152,6 +164,7 @@ def claim(job: GenerationJob | None, request: ClaimRequest, now: datetime) -> Cl
         claim=request.nonce,
         worker=request.worker,
         start_time=now,
+        failure=None,  # of the attempt before
     )
     return ClaimGranted(granted)
 
@@ -179,7 +192,8 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
         case Outcome.SUCCEEDED:
             return _succeed(job, said, now)
         case Outcome.HANDED_BACK:
-            return _release(job, Reason.WAITING_FOR_WORKER, "The worker shut down and handed the attempt back.", now)
+            message = "The worker shut down and handed the attempt back."
+            return _release(_paid(job, said), Reason.WAITING_FOR_WORKER, message, now)
         case Outcome.CANCELLED:
             return _finish_cancelled(_paid(job, said), now, job.status.cancelled_by)
         case Outcome.FAILED:
@@ -195,9 +209,19 @@ def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "") -> Fa
 
 
 def _paid(job: GenerationJob, said: Report) -> GenerationJob:
+    return _paid_for(job, said.metrics.get("run_seconds", 0.0))
+
+
+def _paid_until(job: GenerationJob, now: datetime) -> GenerationJob:
+    """For an attempt that ends without a report: the worker was taken from its claim until now."""
+    began = job.status.start_time
+    return job if began is None or not job.status.running else _paid_for(job, (now - began).total_seconds())
+
+
+def _paid_for(job: GenerationJob, seconds: float) -> GenerationJob:
     if job.status.plan is None:
         return job
-    cost = add(job.status.cost, cost_of(job.status.plan, said.metrics.get("run_seconds", 0.0)))
+    cost = add(job.status.cost, cost_of(job.status.plan, seconds))
     return _with(job, job.status.model_copy(update={"cost": cost}))
 
 
@@ -276,14 +300,14 @@ def lose(job: GenerationJob, attempt: int, now: datetime) -> GenerationJobStatus
     if not is_current(job, attempt):
         return job.status
     return fail_attempt(
-        job,
+        _paid_until(job, now),
         _failure(Fault.LOST, Reason.WORKER_LOST, f"Worker {job.status.worker} was lost during attempt {attempt}."),
         now,
     )
 
 
 def cancel(job: GenerationJob, by: str, now: datetime) -> GenerationJobStatus:
-    return job.status if job.status.finished else _finish_cancelled(job, now, by)
+    return job.status if job.status.finished else _finish_cancelled(_paid_until(job, now), now, by)
 
 
 def _finish_cancelled(job: GenerationJob, now: datetime, by: str) -> GenerationJobStatus:
@@ -296,6 +320,7 @@ def _finish_cancelled(job: GenerationJob, now: datetime, by: str) -> GenerationJ
         (ConditionType.FINISHED, _TRUE, Reason.CANCELLED, message),
         (ConditionType.SUCCEEDED, _FALSE, Reason.CANCELLED, message),
         cancelled_by=by,
+        failure=None,
         retry_at=None,
         completion_time=now,
     )
@@ -322,7 +347,7 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
     if status.finished:
         return status
     if job.spec.cancel:
-        return _finish_cancelled(job, now, status.cancelled_by)
+        return cancel(job, status.cancelled_by, now)
     if status.plan is None:
         resolved = resolve(job, seen.catalogue, bucket=seen.bucket)
         if isinstance(resolved, Refusal):
@@ -346,7 +371,7 @@ def _while_running(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJ
     if seen.worker_silent:
         return lose(job, status.attempt, now)
     if job.spec.suspend:
-        return _release(job, Reason.SUSPENDED, "", now)
+        return _release(_paid_until(job, now), Reason.SUSPENDED, "", now)
     if status.start_time and now > status.start_time + job.spec.deadline + DEADLINE_GRACE:
         failure = _failure(
             Fault.FUNCTION,
@@ -354,7 +379,7 @@ def _while_running(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJ
             f"Attempt {status.attempt} did not end within its deadline.",
             "Raise spec.deadline, or ask for less.",
         )
-        return fail_attempt(job, failure, now)
+        return fail_attempt(_paid_until(job, now), failure, now)
     return status
 
 
@@ -375,13 +400,19 @@ def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | 
     until = starts_by(job)
     if until is None or now <= until:
         return None
-    failure = _failure(
-        Fault.PLATFORM,
-        Reason.START_DEADLINE_EXCEEDED,
-        "No worker became free within spec.startDeadline.",
-        "Raise it, or ask for another quality or runner.",
-    )
-    return _fail(job, failure, now)
+    held = job.status.condition(ConditionType.DISPATCHED)
+    waited, remedy = _what_it_waited_for(held)
+    message = f"It did not start within spec.startDeadline. {waited}".strip()
+    return _fail(job, _failure(Fault.PLATFORM, Reason.START_DEADLINE_EXCEEDED, message, remedy), now)
+
+
+def _what_it_waited_for(held: Condition | None) -> tuple[str, str]:
+    """Said with what may help."""
+    if held is None:
+        return "", ""
+    if held.reason is Reason.WAITING_FOR_INPUTS:
+        return held.message, "Look at the jobs it waits for, or name others."
+    return held.message, "Raise it, or ask for another quality or runner."
 
 
 def _while_waiting(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:

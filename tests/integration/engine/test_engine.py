@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from auteur_contracts import names, subjects
-from auteur_contracts.commands import Cancel, Delete, Release
+from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
 from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
 from auteur_contracts.resources import Failure, FunctionRunner, Output
 from auteur_contracts.vocabulary import Fault, Phase, Reason
@@ -241,19 +241,127 @@ async def test_a_suspended_job_waits_and_resumes_under_a_new_attempt(
     assert (found.job.status.failures, found.job.status.losses) == (0, 0)
 
 
-async def test_a_job_waits_for_its_input_and_fails_with_it(
-    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path
-) -> None:
-    base = FunctionRunner.model_validate_json((tmp_path / "runners" / "echo.json").read_text())
+MIRRORED = {"function": "mirror", "inputs": [{"name": "image", "from": {"job": "source"}}]}
+
+
+def register_mirror(runners: Path) -> None:
+    """A second function of the same runner, which takes a picture."""
+    base = FunctionRunner.model_validate_json((runners / "echo.json").read_text())
     function = base.spec.functions[0].model_dump() | {
         "name": "mirror",
         "inputs": [{"name": "image", "media_type": "image/*"}],
     }
     spec = base.spec.model_dump() | {"functions": [base.spec.functions[0].model_dump(), function]}
-    register(tmp_path / "runners", FunctionRunner.model_validate(base.model_dump() | {"spec": spec}))
+    register(runners, FunctionRunner.model_validate(base.model_dump() | {"spec": spec}))
+
+
+async def make_source(worker: ScriptedWorker) -> None:
+    """Takes the order of `source` and makes its one output."""
+    order = await worker.order()
+    grant = await worker.claim(order)
+    assert isinstance(grant, Grant)
+    made = Output(
+        name="image.png",
+        uri=names.s3_uri(grant.upload.bucket, f"{grant.upload.prefix}image.png"),
+        media_type="image/png",
+        sha256="0" * 64,
+        bytes=2,
+    )
+    await worker.report(order, grant.token, outputs=(made,))
+
+
+async def test_an_input_that_is_deleted_at_the_last_moment_fails_its_job_and_holds_up_nobody(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    register_mirror(tmp_path / "runners")
     async with start_engine():
-        dependent = {"function": "mirror", "inputs": [{"name": "image", "from": {"job": "source"}}]}
-        await submit(bus, echo_job("mirrored", **dependent))
+        await submit(bus, echo_job("source"))
+        await make_source(worker)
+        await submit(bus, echo_job("mirrored", **MIRRORED))
+        order = await worker.order()
+        assert order.name == "mirrored"
+        await bus.publish(subjects.JobCommand("default", "source", subjects.Verb.DELETE), Delete(), msg_id="d-source")
+
+        async def gone() -> bool:
+            return await find(bus, "source") is None
+
+        await eventually(gone, "the source to be deleted")
+        assert isinstance(await worker.claim(order), ClaimRefused)
+        await _is(bus, "mirrored", Phase.FAILED)
+        found = await find(bus, "mirrored")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.message == 'Input "image": job source was there and has been deleted.'
+        await submit(bus, echo_job("next"))
+        assert (await worker.run_one()).name == "next"
+
+
+async def test_links_of_a_job_that_may_run_for_weeks_are_signed_for_as_long_as_they_may_be(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    register_mirror(tmp_path / "runners")
+    async with start_engine():
+        await submit(bus, echo_job("source"))
+        await make_source(worker)
+        await submit(bus, echo_job("mirrored", deadline="30d", **MIRRORED))
+        grant = await worker.claim(await worker.order())
+        assert isinstance(grant, Grant)
+        assert "X-Amz-Expires=604800" in grant.inputs[0].url
+
+
+async def test_a_job_whose_input_was_made_just_before_a_crash_runs_in_the_next_life(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_mirror(tmp_path / "runners")
+    async with start_engine() as dying:
+        await submit(bus, echo_job("mirrored", **MIRRORED))
+        await submit(bus, echo_job("source"))
+        monkeypatch.setattr(dying, "_forget", lambda _job, _version: None)  # as if it died right after the write
+        await make_source(worker)
+        await _is(bus, "source", Phase.SUCCEEDED)
+        assert await _phase(bus, "mirrored") is Phase.QUEUED
+    async with start_engine():
+        assert (await worker.order()).name == "mirrored"
+
+
+async def test_a_name_is_free_as_soon_as_its_job_is_deleted(bus: Bus, engine: Engine, facts: Facts) -> None:
+    await submit(bus, echo_job("phoenix"))
+    await eventually(lambda: facts.of("phoenix"), "the first one")
+    await asyncio.gather(
+        bus.publish(subjects.JobCommand("default", "phoenix", subjects.Verb.DELETE), Delete(), msg_id="d-phoenix"),
+        submit(bus, echo_job("phoenix", params={"text": "again"})),
+    )
+
+    async def reborn() -> bool:
+        found = await find(bus, "phoenix")
+        return found is not None and found.job.spec.params["text"] == "again"
+
+    await eventually(reborn, "the second one to be there")
+    await eventually(lambda: facts.of("phoenix").count("accepted") == 2, "the second one to be announced")
+    assert "rejected" not in facts.of("phoenix")
+
+
+async def test_long_answers_come_in_pages(bus: Bus, engine: Engine, facts: Facts) -> None:
+    for number in range(3):
+        await submit(bus, echo_job(f"long-{number}", params={"text": "x" * 200_000}))
+    await eventually(lambda: facts.of("long-2"), "the last of them")
+
+    async def page(after: str) -> ListedJobs:
+        question = ListJobs(after=after)
+        return ListedJobs.model_validate_json(await bus.request(subjects.JobQuery("default", "list"), question))
+
+    first = await page("")
+    assert 0 < len(first.items) < 3
+    rest = await page(first.more)
+    assert [snapshot.job.metadata.name for snapshot in (*first.items, *rest.items)][:2] == ["long-0", "long-1"]
+
+
+async def test_a_job_waits_for_its_input_and_fails_with_it(
+    bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    register_mirror(tmp_path / "runners")
+    async with start_engine():
+        await submit(bus, echo_job("mirrored", **MIRRORED))
         await _is(bus, "mirrored", Phase.QUEUED)
         await submit(bus, echo_job("source", retries=0))
         order = await worker.order()

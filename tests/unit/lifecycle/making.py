@@ -82,7 +82,7 @@ def request(attempt: int = 1, *, worker: str = "w-1", nonce: str = "n-1", uid: s
 
 def running(**spec: Any) -> GenerationJob:
     made = dispatched(**spec)
-    granted = claim(made, request(), NOW)
+    granted = claim(made, request(), nobody, NOW)
     assert not isinstance(granted, str)
     return having(made, granted.status)
 

@@ -26,7 +26,8 @@ def test_priority_then_age_then_uid() -> None:
         line.join(waits)
     assert line.uids() == ["high", "old", "twin-a", "twin-b", "young", "low"]
     assert [line.position(uid) for uid in line.uids()] == [1, 2, 3, 4, 5, 6]
-    assert line.first() == "high"
+    assert line.head is not None
+    assert line.head.uid == "high"
 
 
 def test_joining_twice_keeps_the_place_and_leaving_twice_is_nothing() -> None:
@@ -42,8 +43,8 @@ def test_joining_twice_keeps_the_place_and_leaving_twice_is_nothing() -> None:
     assert line.position("a") is None
 
 
-def test_an_empty_line_has_no_first() -> None:
-    assert Line().first() is None
+def test_an_empty_line_has_no_head() -> None:
+    assert Line().head is None
 
 
 waits = st.builds(one, st.text("abcd", min_size=1, max_size=2), st.integers(0, 3), st.sampled_from(Priority))

@@ -114,7 +114,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     @rule(worker=workers, nonce=nonces, ago=back)
     def ask(self, worker: str, nonce: str, ago: int) -> None:
         attempt = self.job.status.attempt - ago
-        answer = claim(self.job, request(attempt, worker=worker, nonce=nonce), self.now)
+        answer = claim(self.job, request(attempt, worker=worker, nonce=nonce), lambda _: self.input, self.now)
         if isinstance(answer, ClaimGranted):
             assert ago == 0
             self.winners.setdefault(attempt, set()).add((worker, nonce))
@@ -190,7 +190,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         first = job("first", uid="first", retries=0)
         first = having(first, next_status(first, self.seen(), NOW))
         first = having(first, dispatch(first, NOW))
-        granted = claim(first, request(uid="first"), NOW)
+        granted = claim(first, request(uid="first"), lambda _: None, NOW)
         assert isinstance(granted, ClaimGranted)
         first = having(first, granted.status)
         made = report(outcome, failure=failure() if outcome is Outcome.FAILED else None, outputs=(output(),))

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from auteur_contracts.vocabulary import Reason
 from auteur_lifecycle.parameters import check_parameters, check_schemas
+from auteur_lifecycle.refusal import Refusal
 from tests.unit.lifecycle.making import SCHEMA, runner
 
 
@@ -114,6 +116,11 @@ def test_a_name_of_a_hundred_kilobytes_is_not_repeated() -> None:
             {"properties": {"a": {"anyOf": [{"$ref": "#/$defs/A"}]}}, "$defs": {"B": {}}},
             "f: its parameters refer to '#/$defs/A', which the schema does not define",
         ),
+        ({"properties": {"a": {"$ref": "#a"}}}, "f: its parameters refer to '#a', which the schema does not define"),
+        (
+            {"properties": {"a": {"pattern": "("}}},
+            "f: its parameters are no JSON Schema 2020-12: properties.a.pattern: '(' is not a 'regex'",
+        ),
     ],
 )
 def test_a_runner_whose_parameters_cannot_be_checked_is_refused(schema: dict[str, Any], wrong: str) -> None:
@@ -127,3 +134,14 @@ def test_a_schema_may_refer_to_its_own_definitions() -> None:
     assert check_schemas(runner()) is None
     assert check_parameters("f", shared, {"a": "x"}) is None
     assert check_parameters("f", shared, {"a": 3}) is not None
+
+
+def test_schemas_in_unusual_forms_give_sentences_too() -> None:
+    schema = {"properties": {"a": {"type": ["integer", "null"]}, "b": True}, "required": ["b"]}
+
+    assert check_parameters("f", schema, {}) == Refusal(
+        Reason.INVALID_PARAMETER, 'f needs the parameter "b".', "params.b"
+    )
+    wrong = check_parameters("f", schema, {"a": "x", "b": 1})
+    assert wrong is not None
+    assert wrong.message == "f: parameter \"a\": 'x' is not allowed; it takes a whole number or null."

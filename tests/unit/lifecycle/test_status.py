@@ -1,5 +1,6 @@
 """Every change of a status, with literals: what it says afterwards, and what it leaves alone."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Quality, Re
 from auteur_lifecycle import status
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.retry import MAX_LOSSES
-from auteur_lifecycle.status import ClaimGranted, claim, dispatch, next_status, ready_for_worker
+from auteur_lifecycle.status import ClaimGranted, InputsGone, Seen, claim, dispatch, next_status, ready_for_worker
 from tests.unit.lifecycle.making import (
     NOW,
     after,
@@ -128,10 +129,9 @@ def test_nobody_waits_for_a_worker_longer_than_the_start_deadline() -> None:
     one = waiting(startDeadline="10m")
     assert not next_status(one, seen(), after(600)).finished
     found = next_status(one, seen(), after(601))
-    assert said(found, FINISHED)[1:] == (
-        Reason.START_DEADLINE_EXCEEDED,
-        "No worker became free within spec.startDeadline. Raise it, or ask for another quality or runner.",
-    )
+    waited = "It did not start within spec.startDeadline. Waits for a free worker of painter. "
+    remedy = "Raise it, or ask for another quality or runner."
+    assert said(found, FINISHED)[1:] == (Reason.START_DEADLINE_EXCEEDED, waited + remedy)
     offered = dispatched(startDeadline="10m")
     assert next_status(offered, seen(), after(601)).finished
     started = running(startDeadline="10m", deadline="1h")
@@ -166,7 +166,7 @@ def test_dispatching_numbers_the_attempt_and_only_once() -> None:
 
 
 def test_a_claim_is_granted_once() -> None:
-    granted = claim(dispatched(), request(), after(3))
+    granted = claim(dispatched(), request(), nobody, after(3))
     assert isinstance(granted, ClaimGranted)
     found = granted.status
     assert (found.phase, found.claim, found.worker, found.start_time) == (Phase.RUNNING, "n-1", "w-1", after(3))
@@ -175,7 +175,7 @@ def test_a_claim_is_granted_once() -> None:
 
 def test_asking_again_for_a_lost_reply_is_the_same_claim() -> None:
     one = running()
-    assert claim(one, request(), after(9)) == ClaimGranted(one.status)
+    assert claim(one, request(), nobody, after(9)) == ClaimGranted(one.status)
 
 
 def cancelled() -> GenerationJob:
@@ -204,7 +204,7 @@ def succeeded() -> GenerationJob:
     ],
 )
 def test_a_claim_is_refused_with_a_reason(one: GenerationJob | None, asks: Any, refused: RefusalReason) -> None:
-    assert claim(one, asks, NOW) is refused
+    assert claim(one, asks, nobody, NOW) is refused
 
 
 # ── while it runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -242,12 +242,12 @@ def test_every_attempt_is_paid_for() -> None:
     one = job()
     one = having(one, next_status(one, seen(priced()), NOW))
     one = having(one, dispatch(one, NOW))
-    one = having(one, claim(one, request(), NOW).status)  # type: ignore[union-attr]  # granted, or the test fails here
+    one = having(one, claim(one, request(), nobody, NOW).status)  # type: ignore[union-attr]  # granted, or the test fails here
     failed = report(Outcome.FAILED, failure=failure(), metrics={"run_seconds": 2.0})
     one = having(one, status.report(one, failed, NOW))
     assert one.status.cost is not None
     one = having(one, dispatch(one, after(5)))
-    one = having(one, claim(one, request(2), after(5)).status)  # type: ignore[union-attr]  # as above
+    one = having(one, claim(one, request(2), nobody, after(5)).status)  # type: ignore[union-attr]  # as above
     found = status.report(one, report(Outcome.SUCCEEDED, 2, metrics={"run_seconds": 3.0}), after(9))
     assert found.cost is not None
     assert found.cost.usd == Decimal("0.05")
@@ -313,7 +313,7 @@ def test_the_report_of_an_older_attempt_changes_nothing(outcome: Outcome) -> Non
     one = having(one, status.lose(one, 1, NOW))
     one = having(one, next_status(one, seen(), NOW))
     one = having(one, dispatch(one, NOW))
-    second = having(one, claim(one, request(2, nonce="n-2"), NOW).status)  # type: ignore[union-attr]  # granted
+    second = having(one, claim(one, request(2, nonce="n-2"), nobody, NOW).status)  # type: ignore[union-attr]  # granted
     for job_now in (one, second, cancelled(), succeeded()):
         assert status.report(job_now, report(outcome, 1), after(1)) == job_now.status
 
@@ -337,8 +337,8 @@ def test_losses_are_not_endless() -> None:
 
 def test_the_platform_ends_what_the_agent_let_run() -> None:
     one = running(deadline="1m")
-    assert next_status(one, seen(), after(90)) == one.status
-    found = next_status(one, seen(), after(91))
+    assert next_status(one, seen(), after(60 + 300)) == one.status
+    found = next_status(one, seen(), after(60 + 301))
     assert said(found, FINISHED)[1:] == (
         Reason.DEADLINE_EXCEEDED,
         "Attempt 1 did not end within its deadline. Raise spec.deadline, or ask for less.",
@@ -395,3 +395,77 @@ def test_waiting_for_the_same_again_writes_nothing() -> None:
 
 def test_a_refusal_reads_as_one_sentence_after_another() -> None:
     assert Refusal(Reason.INVALID_INPUT, "What happened.", "inputs", "What to do.").text == "What happened. What to do."
+
+
+INPUT = {"inputs": [{"name": "image", "from": {"job": "first"}}]}
+READER = runner(inputs=[{"name": "image", "mediaType": "image/*"}])
+
+
+def made_from(source: GenerationJob | None) -> tuple[GenerationJob, Seen]:
+    """A job that is dispatched, its input being there, and the world in which `source` is what its input names."""
+    there = succeeded()
+    one = job(**INPUT)
+    one = having(one, next_status(one, seen(READER, lookup=lambda _: there), NOW))
+    return having(one, dispatch(one, NOW)), seen(READER, lookup=lambda _: source)
+
+
+def test_a_job_that_waits_too_long_for_an_input_names_it() -> None:
+    one = job(startDeadline="10m", **INPUT)
+    one = having(one, next_status(one, seen(READER), NOW))
+    found = next_status(one, seen(READER), after(601))
+    assert said(found, FINISHED)[1:] == (
+        Reason.START_DEADLINE_EXCEEDED,
+        "It did not start within spec.startDeadline. Waits for first. Look at the jobs it waits for, or name others.",
+    )
+
+
+def test_nobody_gets_a_job_whose_input_was_deleted_since_it_was_dispatched() -> None:
+    one, now = made_from(None)
+    refused = claim(one, request(), now.lookup, after(1))
+    assert isinstance(refused, InputsGone)
+    assert said(refused.status, FINISHED)[1:] == (
+        Reason.INPUT_FAILED,
+        'Input "image": job first was there and has been deleted.',
+    )
+
+
+def test_a_job_goes_back_to_waiting_when_its_input_is_made_anew() -> None:
+    one, now = made_from(running())
+    refused = claim(one, request(), now.lookup, after(1))
+    assert isinstance(refused, InputsGone)
+    assert refused.status.condition(ConditionType.DISPATCHED).reason is Reason.WAITING_FOR_INPUTS  # type: ignore[union-attr]
+
+
+def running_at_a_price(**spec: Any) -> GenerationJob:
+    one = job(**spec)
+    one = having(one, next_status(one, seen(priced()), NOW))
+    one = having(one, dispatch(one, NOW))
+    return having(one, claim(one, request(), nobody, NOW).status)  # type: ignore[union-attr]  # granted
+
+
+@pytest.mark.parametrize(
+    ("ending", "usd"),
+    [
+        (lambda one: status.cancel(one, "ada", after(20)), "0.2"),
+        (lambda one: status.lose(one, 1, after(20)), "0.2"),
+        (lambda one: next_status(asked(one, suspend=True), seen(), after(20)), "0.2"),
+        (lambda one: next_status(asked(one, cancel=True), seen(), after(20)), "0.2"),
+        (lambda one: next_status(one, seen(), after(60 + 301)), "3.61"),
+        (lambda one: status.report(one, report(Outcome.HANDED_BACK, metrics={"run_seconds": 5}), after(20)), "0.05"),
+    ],
+)
+def test_an_attempt_that_ends_without_a_result_is_paid_for_too(
+    ending: Callable[[GenerationJob], GenerationJobStatus], usd: str
+) -> None:
+    cost = ending(running_at_a_price(deadline="1m")).cost
+    assert cost is not None
+    assert cost.usd == Decimal(usd)
+
+
+def test_the_failure_of_an_attempt_is_not_told_of_the_next_one() -> None:
+    one = running()
+    one = having(one, status.fail_attempt(one, failure(), NOW))
+    assert one.status.failure is not None
+    again = having(one, dispatch(one, after(5)))
+    assert claim(again, request(2), nobody, after(5)).status.failure is None  # type: ignore[union-attr]  # granted
+    assert status.cancel(one, "ada", after(5)).failure is None

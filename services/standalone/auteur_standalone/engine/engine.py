@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -55,7 +56,7 @@ from auteur_lifecycle.refusal import Refusal
 from auteur_standalone.engine.announcer import Announcer
 from auteur_standalone.engine.catalogue import RunnerFolder, catalogue_document, readiness
 from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.machine import gpu_memory_gigabytes
+from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
 from auteur_standalone.engine.settings import EngineSettings
 from auteur_standalone.engine.tokens import is_token, token_of
 
@@ -71,6 +72,10 @@ _ORDER_REPEAT = 15.0
 """Seconds after which an unclaimed order is put again: the queue may have lost it. Claims make that harmless."""
 _COMMAND_REPEAT = 5.0
 _EXPIRY_EVERY = 5.0
+_PAGE_BYTES = 512 * 1024
+"""Of resources in one answer: a NATS server takes messages of 1 MB if nobody says otherwise."""
+_LONGEST_LINK = timedelta(days=7)
+"""What AWS Signature Version 4 allows."""
 _RUN_AGAIN_GAP = 2.0
 """A tick this late means that we slept, not that the workers did."""
 
@@ -106,6 +111,8 @@ class Engine:
         self._progress: dict[str, tuple[int, Progress]] = {}
         self._seconds: dict[str, float] = {}
         """pool → how long its attempts take, smoothed; for the ETA of those who wait."""
+        self._deleting: set[str] = set()
+        """uids whose rows are on their way out: their names are free already."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ── running ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,6 +148,8 @@ class Engine:
             self._remember(job, snapshot.version)
             if job.status.dispatched and not job.status.running:
                 self._order(job)
+        for uid in tuple(self._jobs):  # what happened to others just before the end of that life, or while nobody lived
+            self._reconcile(uid)
         log.info("engine loaded", unfinished=len(self._jobs))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -191,8 +200,8 @@ class Engine:
         self._versions[uid] = version
         self._by_key[job.key] = uid
         line = self._lines[status.plan.pool] if status.plan else None
-        if line is not None:
-            if life.ready_for_worker(job):
+        if line is not None and status.plan is not None:
+            if life.ready_for_worker(job) and fits(status.plan.tier.vram_gigabytes, self._cards):
                 line.join(job)
             else:
                 line.leave(uid)
@@ -214,16 +223,20 @@ class Engine:
         if self._versions.get(uid) != version:
             return
         del self._jobs[uid], self._versions[uid]
-        self._by_key.pop(job.key, None)
+        if self._by_key.get(job.key) == uid:
+            del self._by_key[job.key]
         for name in needs(job):
             key = (job.metadata.namespace, name)
             self._wanted_by[key].discard(uid)
             if not self._wanted_by[key]:
                 del self._wanted_by[key]
-        for waiting in tuple(self._wanted_by.get(job.key, ())):
+        self._look_again(job.key)
+        self._dispatch()
+
+    def _look_again(self, key: Key) -> None:
+        """Those that wait for this job decide anew."""
+        for waiting in tuple(self._wanted_by.get(key, ())):
             self._reconcile(waiting)
-        if job.status.plan is not None:
-            self._dispatch(job.status.plan.pool)
 
     def _set_timer(self, job: GenerationJob) -> None:
         """Retries, deadlines and start deadlines come without an event."""
@@ -250,9 +263,9 @@ class Engine:
         """Memory first: it is ahead of the disk."""
         uid = self._by_key.get(key)
         if uid is not None:
-            return self._jobs[uid]
+            return None if uid in self._deleting else self._jobs[uid]
         found = self._ledger.find(*key)
-        return found.job if found else None
+        return None if found is None or found.job.metadata.uid in self._deleting else found.job
 
     def _reconcile(self, uid: str, *, worker_silent: bool = False) -> None:
         """Looks again at one job and puts down what is true of it now."""
@@ -262,8 +275,9 @@ class Engine:
         status = life.next_status(job, self._seen(job, worker_silent=worker_silent), self._clock())
         if status is not job.status and status != job.status:
             self._commit(job, status)
-        if status.plan is not None:
-            self._dispatch(status.plan.pool)
+        elif not status.finished:
+            self._set_timer(job)  # a timer that went off has taken itself down
+        self._dispatch()
 
     # ── dispatch ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -274,13 +288,10 @@ class Engine:
         on_the_way = sum(1 for uid in self._ordered if (plan := self._jobs[uid].status.plan) and plan.pool == pool)
         return min(ready - on_the_way, self._settings.max_active - active)
 
-    def _dispatch(self, pool: str) -> None:
-        line = self._lines[pool]
-        while len(line) and self._free(pool) > 0:
-            uid = line.first()
-            job = self._jobs.get(uid or "")
-            if job is None:
-                return
+    def _dispatch(self) -> None:
+        """As many as workers are free: a slot goes to whoever is first over all pools that could use it."""
+        while heads := [line.head for pool, line in self._lines.items() if line.head and self._free(pool) > 0]:
+            job = self._jobs[min(heads).uid]
             self._commit(job, life.dispatch(job, self._clock())).add_done_callback(self._after_dispatch)
 
     def _after_dispatch(self, written: "asyncio.Future[GenerationJob]") -> None:
@@ -312,18 +323,25 @@ class Engine:
     # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _on_commands(self, batch: list[Delivery]) -> None:
+        """All are obeyed in their order, at once; each is acknowledged when what it changed is on disk."""
         done = [self._on_command(delivery) for delivery in batch]
         for delivery, work in zip(batch, done, strict=True):
-            try:
-                if work is not None:
-                    await work
-            except Unavailable as error:
-                log.warning("command waits", subject=delivery.subject, error=str(error))
-                await delivery.nak(_COMMAND_REPEAT)
+            if isinstance(work, _Erasing):
+                self._spawn(self._settle(delivery, work.files_gone))  # the store may be slow: nobody waits for it
             else:
-                await delivery.ack()
+                await self._settle(delivery, work)
 
-    def _on_command(self, delivery: Delivery) -> "asyncio.Future[Any] | None":
+    async def _settle(self, delivery: Delivery, work: "asyncio.Future[Any] | None") -> None:
+        try:
+            if work is not None:
+                await work
+        except Unavailable as error:
+            log.warning("command waits", subject=delivery.subject, error=str(error))
+            await delivery.nak(_COMMAND_REPEAT)
+        else:
+            await delivery.ack()
+
+    def _on_command(self, delivery: Delivery) -> "asyncio.Future[Any] | _Erasing | None":
         """What to wait for before the command is acknowledged."""
         try:
             subject = subjects.parse(delivery.subject)
@@ -334,11 +352,20 @@ class Engine:
             log.warning("command not understood", subject=delivery.subject, error=str(error)[:500])
             return None
 
-    def _obey(self, subject: subjects.JobCommand, data: bytes, headers: dict[str, str]) -> "asyncio.Future[Any] | None":
+    def _obey(
+        self, subject: subjects.JobCommand, data: bytes, headers: dict[str, str]
+    ) -> "asyncio.Future[Any] | _Erasing | None":
         key = (subject.namespace, subject.name)
         match subject.verb:
             case subjects.Verb.SUBMIT:
-                return self._submit(Submit.model_validate_json(data).job, key, headers)
+                asked = Submit.model_validate_json(data).job
+                try:
+                    return self._submit(asked, key, headers)
+                except (ArithmeticError, LookupError, TypeError) as error:  # a fault of ours: said, not tried for ever
+                    log.exception("job cannot be planned", job=asked.metadata.name)
+                    message = f"It cannot be planned, by a fault of Auteur: {error!r}."
+                    self._reject(asked, Refusal(Reason.PLATFORM_FAILED, message, "", "Tell its maintainers."))
+                    return None
             case subjects.Verb.CANCEL:
                 return self._cancel(key, Cancel.model_validate_json(data).by)
             case subjects.Verb.SUSPEND | subjects.Verb.RESUME:
@@ -358,7 +385,7 @@ class Engine:
         if existing is not None:
             same = existing.metadata.annotations.get(names.ANNOTATION_REQUEST_ID, "") == request
             if not same:
-                self._reject(asked)
+                self._reject(asked, Refusal(Reason.NAME_TAKEN, f'A job named "{key[1]}" exists.', "metadata.name"))
             return None
         annotations = dict(asked.metadata.annotations)
         if "traceparent" in headers:
@@ -387,13 +414,11 @@ class Engine:
             written.add_done_callback(self._after_dispatch)
             return written
         written = self._commit(ready, status, old=job.status)
-        for waiting in tuple(self._wanted_by.get(key, ())):
-            self._reconcile(waiting)
+        self._look_again(key)
         return written
 
-    def _reject(self, asked: GenerationJob) -> None:
-        """The name is taken: said as a fact under a uid that no job has."""
-        refusal = Refusal(Reason.NAME_TAKEN, f'A job named "{asked.metadata.name}" exists.', "metadata.name")
+    def _reject(self, asked: GenerationJob, refusal: Refusal) -> None:
+        """No job was made: said as a fact under a uid that no job has."""
         meta = asked.metadata.model_copy(update={"uid": str(uuid.uuid4())})
         job = asked.model_copy(update={"metadata": meta, "status": GenerationJobStatus()})
         now = self._clock()
@@ -421,8 +446,7 @@ class Engine:
         if suspend and job.status.running:
             self._spawn(self._bus.say(subjects.CancelSignal(uid, job.status.attempt), b""))
         written = self._commit(changed, life.next_status(changed, self._seen(changed), self._clock()))
-        if changed.status.plan is not None:
-            self._dispatch(changed.status.plan.pool)
+        self._dispatch()
         return written
 
     def _release(self, key: Key, said: Release) -> "asyncio.Future[GenerationJob] | None":
@@ -433,21 +457,26 @@ class Engine:
         archived = job.status.model_copy(update={"archived_time": self._clock()})
         return self._commit(job, archived)
 
-    def _delete(self, key: Key, said: Delete) -> "asyncio.Future[Any] | None":
+    def _delete(self, key: Key, said: Delete) -> "_Erasing | None":
+        """Its name is free at once; its row goes before its files."""
         job = self._find(key)
         if job is not None and said.uid in ("", job.metadata.uid):
             if not job.status.finished:
                 self._cancel(key, said.by)
-            return asyncio.ensure_future(self._erase(key[0], job.spec.project, job.metadata.uid))
-        if said.uid and said.project:
-            return asyncio.ensure_future(self._erase(key[0], said.project, said.uid))
-        return None
+            uid, project = job.metadata.uid, job.spec.project
+        elif said.uid and said.project:  # the resource has expired before
+            uid, project = said.uid, said.project
+        else:
+            return None
+        self._deleting.add(uid)
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ledger.delete(uid, lambda: gone.set_result(None))
+        self._look_again(key)
+        return _Erasing(asyncio.ensure_future(self._erase(key[0], project, uid, gone)))
 
-    async def _erase(self, namespace: str, project: str, uid: str) -> None:
-        """The resource, then its files."""
-        erased: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ledger.delete(uid, lambda: erased.set_result(None))
-        await erased
+    async def _erase(self, namespace: str, project: str, uid: str, row_gone: "asyncio.Future[None]") -> None:
+        await row_gone
+        self._deleting.discard(uid)
         await self._store.delete_prefix(names.job_prefix(namespace, project, uid))
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -456,7 +485,7 @@ class Engine:
         beat = Heartbeat.model_validate_json(data)
         self._fleet.hear(beat, time.monotonic())
         if beat.state is WorkerState.READY:
-            self._dispatch(beat.pool)
+            self._dispatch()
         elif beat.uid:
             job = self._jobs.get(beat.uid)
             if job is None or not life.is_current(job, beat.attempt):
@@ -467,19 +496,24 @@ class Engine:
         request = ClaimRequest.model_validate_json(data)
         uid = self._by_key.get((request.namespace, request.name), "")
         job = self._jobs.get(uid)
-        judged = life.claim(job, request, self._clock())
+        judged = life.claim(job, request, lambda name: self._find((request.namespace, name)), self._clock())
         if isinstance(judged, RefusalReason) or job is None:
             reason = judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN
-            return ClaimRefused(reason=reason, message=f"attempt {request.attempt} of {request.name}: {reason.value}")
-        written = await self._commit(job, judged.status)
+            return _refused(request, reason)
+        if isinstance(judged, life.InputsGone):
+            await self._commit(job, judged.status)
+            return _refused(request, RefusalReason.STALE)
+        # Links first: once the claim is on disk, the worker must get its answer.
+        grant = self._grant(job, request)
+        await self._commit(job, judged.status)
         self._fleet.occupy(request.worker, uid, request.attempt)
-        return self._grant(written, request)
+        return grant
 
     def _grant(self, job: GenerationJob, request: ClaimRequest) -> Grant:
         plan = job.status.plan
         if plan is None:
             raise AssertionError(job.key)  # claim() grants planned jobs only
-        expires = job.spec.deadline + timedelta(minutes=10)
+        expires = min(job.spec.deadline + timedelta(minutes=10), _LONGEST_LINK)
         prefix = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, request.attempt)
         return Grant(
             token=token_of(self._secret, request.uid, request.attempt, request.nonce),
@@ -499,7 +533,7 @@ class Engine:
             if planned.job:
                 source = input_of(planned, self._find((job.metadata.namespace, planned.job)))
                 uri = source.uri if isinstance(source, Output) else ""
-            _, key = names.parse_s3_uri(uri)  # resolve() and the gate made sure of it
+            _, key = names.parse_s3_uri(uri)  # resolve() made sure of it, and claim() that the source is there
             links.append(
                 InputLink(
                     name=planned.name,
@@ -510,11 +544,23 @@ class Engine:
         return links
 
     async def _on_reports(self, batch: list[Delivery]) -> None:
-        written = [self._on_report(delivery.data) for delivery in batch]
+        written = [self._on_report_safely(delivery.data) for delivery in batch]
         for delivery, future in zip(batch, written, strict=True):
             if future is not None:
                 await future
             await delivery.ack()
+
+    def _on_report_safely(self, data: bytes) -> "asyncio.Future[GenerationJob] | None":
+        """A fault of ours in one report must not hold up the others: its attempt fails as the platform's."""
+        try:
+            return self._on_report(data)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            log.exception("report cannot be taken in")
+            said = Report.model_validate_json(data)
+            message = f"Its report cannot be taken in, by a fault of Auteur: {error!r}"[:2048]
+            failure = Failure(fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=message)
+            job = self._jobs[said.uid]
+            return self._commit(job, life.fail_attempt(job, failure, self._clock()))
 
     def _on_report(self, data: bytes) -> "asyncio.Future[GenerationJob] | None":
         try:
@@ -637,7 +683,7 @@ class Engine:
         pool = names.pool(runner.metadata.name)
         for uid in self._lines[pool].uids()[:100]:
             self._reconcile(uid)
-        self._dispatch(pool)
+        self._dispatch()
 
     # ── questions ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -655,9 +701,9 @@ class Engine:
         if query.names:
             found = [self._snapshot((asked.namespace, name)) for name in query.names[: query.limit]]
             return ListedJobs(items=tuple(snapshot for snapshot in found if snapshot))
-        rows = self._ledger.unreleased(asked.namespace, query.after, query.limit)
+        rows, more = self._ledger.unreleased(asked.namespace, query.after, query.limit, _PAGE_BYTES)
         items = tuple(self._snapshot(row.job.key) or row for row in rows)
-        return ListedJobs(items=items, more=rows[-1].job.metadata.name if len(rows) == query.limit else "")
+        return ListedJobs(items=items, more=rows[-1].job.metadata.name if more else "")
 
     def _snapshot(self, key: Key) -> Snapshot | None:
         """As it is on disk or newer, with its place in the line."""
@@ -676,6 +722,17 @@ class Engine:
         workers = max(1, sum(1 for worker in self._fleet.workers.values() if worker.beat.pool == plan.pool))
         eta = None if seconds is None else round(seconds * (position + workers - 1) / workers, 1)
         return job.status.model_copy(update={"queue": QueueStatus(position=position, eta_seconds=eta)})
+
+
+@dataclass(frozen=True)
+class _Erasing:
+    """A delete that the ledger has been told of."""
+
+    files_gone: "asyncio.Future[None]"
+
+
+def _refused(request: ClaimRequest, reason: RefusalReason) -> ClaimRefused:
+    return ClaimRefused(reason=reason, message=f"attempt {request.attempt} of {request.name}: {reason.value}")
 
 
 def _with_spec(job: GenerationJob, **fields: object) -> GenerationJob:

@@ -162,12 +162,20 @@ class Ledger:
         row = self._reader.execute(query, (_KIND, namespace, name)).fetchone()
         return None if row is None else _snapshot(row)
 
-    def unreleased(self, namespace: str, after: str, limit: int) -> list[Snapshot]:
+    def unreleased(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[Snapshot], bool]:
+        """By name, and whether there are more: at least one, then as many as fit."""
         query = (
             "SELECT resource_version, resource FROM resources"
             " WHERE kind = ? AND namespace = ? AND name > ? AND released = 0 ORDER BY name LIMIT ?"
         )
-        return [_snapshot(row) for row in self._reader.execute(query, (_KIND, namespace, after, limit))]
+        found: list[Snapshot] = []
+        weight = 0
+        for row in self._reader.execute(query, (_KIND, namespace, after, limit + 1)):
+            weight += len(row[1])
+            if found and (weight > most_bytes or len(found) == limit):
+                return found, True
+            found.append(_snapshot(row))
+        return found, False
 
     def expired(self, now: datetime, limit: int) -> list[Snapshot]:
         query = "SELECT resource_version, resource FROM resources WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
