@@ -38,7 +38,7 @@ class Absent:
 
 
 KNOWN_PARTS = {
-    "standalone": Absent(commands=("up", "down", "status", "runners"), extra="standalone"),
+    "standalone": Absent(commands=("up", "down", "status", "server-logs", "runners"), extra="standalone"),
     "runner": Absent(commands=("runner",), extra="agent"),
 }
 

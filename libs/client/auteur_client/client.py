@@ -257,6 +257,7 @@ class Client:
             patience=self._reconnects,
             quiet_seconds=QUIET_SECONDS,
             end_event="end",
+            starts_over=True,
         )
         return EventStream(self._http, source, sleep=self._sleep)
 

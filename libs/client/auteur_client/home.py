@@ -2,10 +2,11 @@
 The standalone package writes what this module reads."""
 
 import os
-import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+
+import platformdirs
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ADDRESS_FILE = "address"
@@ -20,7 +21,7 @@ def is_checkout(folder: Path) -> bool:
     return isinstance(project, dict) and project.get("name") == "auteur"
 
 
-def choose_data_dir(environ: Mapping[str, str], cwd: Path, home: Path, platform: str) -> Path:
+def choose_data_dir(environ: Mapping[str, str], cwd: Path, of_user: Path) -> Path:
     """AUTEUR_HOME; else `.auteur/` of the checkout that `cwd` lies in; else the user's data folder.
     An empty variable counts as not set."""
     if named := environ.get("AUTEUR_HOME"):
@@ -28,16 +29,12 @@ def choose_data_dir(environ: Mapping[str, str], cwd: Path, home: Path, platform:
     for folder in (cwd, *cwd.parents):
         if is_checkout(folder):
             return folder / ".auteur"
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / "auteur"
-    if shared := environ.get("XDG_DATA_HOME"):
-        return Path(shared) / "auteur"
-    return home / ".local" / "share" / "auteur"
+    return of_user
 
 
 def data_dir() -> Path:
     """The data folder of this process's environment and working directory. It need not exist yet."""
-    return choose_data_dir(os.environ, Path.cwd(), Path.home(), sys.platform)
+    return choose_data_dir(os.environ, Path.cwd(), platformdirs.user_data_path("auteur", appauthor=False))
 
 
 def address_in(folder: Path) -> str | None:

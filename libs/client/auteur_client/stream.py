@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -27,6 +28,9 @@ class Source(Generic[Item]):
     quiet_seconds: float
     end_event: str | None = None
     """The event after which the server has no more to say; None: never, and a closed connection is reopened."""
+    starts_over: bool = False
+    """Whether a new connection may begin at the start, whatever it was told to resume after: what was handed out
+    before is dropped then."""
 
 
 class EventStream(Generic[Item]):
@@ -39,7 +43,10 @@ class EventStream(Generic[Item]):
         self._source = source
         self._sleep = sleep
         self._last_id = after
-        self._seen = 0
+        self._handed: Counter[tuple[str, str]] = Counter()
+        """Of a stream that starts over: ids and data of what the consumer has."""
+        self._accepted = False
+        self._heard = False
         self._closed = threading.Event()
         self._open: httpx.Response | None = None
 
@@ -54,9 +61,9 @@ class EventStream(Generic[Item]):
             _hang_up(answer)
 
     def __iter__(self) -> Iterator[Item]:
-        failures = 0
+        failures = quiet = 0
         while not self._closed.is_set():
-            seen_before = self._seen
+            self._accepted = self._heard = False
             try:
                 for sent in self._connection():
                     if sent.event == self._source.end_event:
@@ -67,18 +74,19 @@ class EventStream(Generic[Item]):
                 problem = str(error) or type(error).__name__
             except _Busy as busy:
                 problem = str(busy)
-            failures = 1 if self._seen > seen_before else failures + 1
-            wait = self._source.patience.wait(failures)
-            if wait is None and not self._closed.is_set():
+            # A server that took us in is there: only those in a row that it did not count against it. One that hangs up
+            # again and again without a word is asked ever more slowly all the same.
+            failures = 0 if self._accepted else failures + 1
+            quiet = 1 if self._heard else quiet + 1
+            if self._source.patience.wait(failures) is None and not self._closed.is_set():
                 raise Unreachable(f"the stream {self._source.url} of {self._http.base_url} is lost: {problem}")
-            self._sleep(wait or 0.0)
+            self._sleep(self._source.patience.wait(min(quiet, self._source.patience.tries - 1)) or 0.0)
 
     def _connection(self) -> Iterator[ServerSent]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_id:
             headers["Last-Event-ID"] = self._last_id
-        # Without ids a stream starts over at each connection: what was seen before is skipped.
-        repeated = 0 if self._last_id else self._seen
+        repeated = self._handed.copy()
         timeout = httpx.Timeout(self._source.quiet_seconds, connect=5.0)
         with self._http.stream(
             "GET", self._source.url, params=dict(self._source.query), headers=headers, timeout=timeout
@@ -87,19 +95,30 @@ class EventStream(Generic[Item]):
                 raise _Busy(f"the server answered {answer.status_code}")
             if not answer.is_success:
                 raise error_of(Refusal(answer.status_code, answer.read(), str(answer.url)))
+            self._accepted = True
             self._open = answer
             try:
-                for number, sent in enumerate(parse_events(answer.iter_lines(), self._last_id)):
+                for sent in parse_events(answer.iter_lines(), self._last_id):
                     if self._closed.is_set():
                         return
-                    if number < repeated:
-                        continue
-                    self._seen += 1
-                    yield sent
+                    if not sent.is_place and not self._is_repeated(sent, repeated):
+                        self._heard = True
+                        yield sent
                     # After the consumer took it: an event that was never handled comes again.
                     self._last_id = sent.id
             finally:
                 self._open = None
+
+    def _is_repeated(self, sent: ServerSent, repeated: Counter[tuple[str, str]]) -> bool:
+        """Each of `repeated` once: what two lines have in common may be all of them, where they have no ids."""
+        if not self._source.starts_over:
+            return False
+        key = (sent.id, sent.data)
+        if repeated[key]:
+            repeated[key] -= 1
+            return True
+        self._handed[key] += 1
+        return False
 
     def _decoded(self, sent: ServerSent) -> Iterator[Item]:
         try:

@@ -221,6 +221,28 @@ def test_a_watch_comes_back_to_where_it_was(server: ScriptedServer, client: Clie
     assert watch.cursor == "e-4", "the last message was handed out, and not yet asked past"
 
 
+def test_a_quiet_project_is_watched_for_ever_and_resumed_from_its_first_place(
+    server: ScriptedServer, client: Client, waits: list[float]
+) -> None:
+    """Proxies cut idle connections; the server's first word is where to resume, though nothing has happened."""
+    rest = threading.Event()
+    server.script["GET", "/v1/events"] = [
+        streamed(": open", "id: e-7"),
+        *[streamed(": open")] * 9,
+        DROP,
+        *[streamed(": open")] * 9,
+        streamed(progress(8), stays_until=rest),
+    ]
+
+    message = next(iter(client.watch("film")))
+    rest.set()
+
+    assert isinstance(message, ProgressMessage)
+    assert [seen.headers.get("last-event-id") for seen in server.seen] == [None, *["e-7"] * 20]
+    assert len(waits) == 20
+    assert waits[-1] == max(waits) > waits[0], "it comes back ever more slowly where nothing is said"
+
+
 def test_a_watch_ends_by_a_word_from_another_thread(server: ScriptedServer, client: Client) -> None:
     rest = threading.Event()
     server.script["GET", "/v1/events"] = [streamed(progress(1), stays_until=rest)]
@@ -260,6 +282,29 @@ def test_log_lines_come_once_though_the_stream_starts_over(server: ScriptedServe
 
     assert [line.line for line in client.logs("ring", follow_on=True)] == ["one", "two"]
     assert {seen.query["follow"] for seen in server.seen} == {"true"}
+
+
+def test_equal_log_lines_without_ids_are_counted(server: ScriptedServer, client: Client) -> None:
+    line = 'event: log\ndata: {"line": "again", "attempt": 1}'
+    server.script["GET", "/v1/generations/ring/logs"] = [
+        streamed(line, line),
+        streamed(line, line, line, "event: end\ndata: {}"),
+    ]
+    assert [told.line for told in client.logs("ring", follow_on=True)] == ["again"] * 3
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_log_lines_with_ids_are_resumed_or_told_apart(server: ScriptedServer, client: Client, *, resumes: bool) -> None:
+    """A server may go on after the id it is told, or begin again; the oldest lines may be gone meanwhile."""
+    one, two, three = (f'id: e-{number}\nevent: log\ndata: {{"line": "same"}}' for number in (1, 2, 3))
+    server.script["GET", "/v1/generations/ring/logs"] = [
+        streamed(one, two),
+        streamed(*([] if resumes else [two]), three, "event: end\ndata: {}"),
+    ]
+
+    assert len([*client.logs("ring", follow_on=True)]) == 3
+
+    assert [seen.headers.get("last-event-id") for seen in server.seen] == [None, "e-2"]
 
 
 def test_a_finished_job_is_read_whole(server: ScriptedServer, client: Client) -> None:

@@ -116,6 +116,19 @@ def test_get_of_one_job_as_json_is_that_job(auteur: Terminal, server: ScriptedSe
     assert auteur("get", "gj/ring", "-o", "name").out == "generationjob/ring\n"
 
 
+def test_names_alone_are_for_pipes(auteur: Terminal, server: ScriptedServer, tmp_path: Path) -> None:
+    picture = b"pixels"
+    shows(server, DONE.model_copy(update={"outputs": (_matching(picture),)}))
+    server.script["GET", "/v1/generations/ring/outputs/image.png"] = [Answer(200, picture)]
+    two = [function(runner=runner).model_dump(mode="json") for runner in ("diffusion-tiny", "diffusion-large")]
+    server.script["GET", "/v1/functions"] = [told({"items": two})]
+
+    assert auteur("outputs", "ring", "-o", "name").out == "image.png\n"
+    assert auteur("outputs", "ring", "-o", "name", "--save", "kept").out == "image.png\n"
+    assert [path.read_bytes() for path in (tmp_path / "kept").iterdir()] == [picture]
+    assert auteur("functions", "-o", "name").out == "text-to-image\n"
+
+
 def test_describe_shows_the_conditions_of_the_resource(auteur: Terminal, server: ScriptedServer) -> None:
     shows(server, FAILED)
     condition = {
@@ -208,6 +221,19 @@ def test_an_unknown_parameter_is_refused_before_anything_is_sent(auteur: Termina
     assert ran.code == Exit.REFUSED
     assert ran.err == 'error: text-to-image has no parameter "stepz"; did you mean "steps" (1 to 500)?\n'
     assert server.asked("POST", "/v1/generations") == []
+
+
+@pytest.mark.parametrize("words", [("a cat",), ("text-to-image", "a cat"), ("text-to-image", "prompt=a cat")])
+def test_without_a_runner_create_says_so_and_not_that_the_words_are_wrong(
+    auteur: Terminal, server: ScriptedServer, words: tuple[str, ...]
+) -> None:
+    server.script["GET", "/v1/functions"] = [told({"items": []})]
+    ran = auteur("create", *words)
+    assert (ran.code, ran.out) == (Exit.UNREACHABLE, "")
+    assert ran.err.splitlines() == [
+        "error: no runner is registered yet, or none has come up",
+        "hint: runners are still starting, or none is registered: auteur functions",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -328,6 +354,8 @@ def test_watch_without_names_takes_what_is_unfinished(auteur: Terminal, server: 
     ]
     shows(server, DONE)
     assert auteur("watch").code == Exit.OK
+    asked = server.asked("GET", "/v1/generations")
+    assert [seen.query["status"] for seen in asked] == ["queued", "running"], "the archive may be long"
     server.script["GET", "/v1/generations"] = [told({"items": []})]
     assert auteur("watch").code == Exit.OK, "nothing is left to wait for"
 

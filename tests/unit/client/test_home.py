@@ -1,5 +1,6 @@
 """Where the local stack is."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,18 +8,24 @@ import pytest
 
 from auteur_client.home import address_in, choose_data_dir, choose_server_url, data_dir
 
-HOME = Path("/home/ada")
+OF_USER = Path("/home/ada/.local/share/auteur")
 
 
-def chosen(cwd: Path, environ: Mapping[str, str] | None = None, platform: str = "linux") -> Path:
-    return choose_data_dir(environ or {}, cwd, HOME, platform)
+def chosen(cwd: Path, environ: Mapping[str, str] | None = None) -> Path:
+    return choose_data_dir(environ or {}, cwd, OF_USER)
 
 
-def test_outside_a_checkout_it_is_the_users_data_folder(tmp_path: Path) -> None:
-    assert chosen(tmp_path) == HOME / ".local/share/auteur"
-    assert chosen(tmp_path, {"XDG_DATA_HOME": "/data"}) == Path("/data/auteur")
-    assert chosen(tmp_path, {"AUTEUR_HOME": "", "XDG_DATA_HOME": ""}) == HOME / ".local/share/auteur"
-    assert chosen(tmp_path, platform="darwin") == HOME / "Library/Application Support/auteur"
+def test_outside_a_checkout_it_is_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen(tmp_path) == OF_USER
+    assert chosen(tmp_path, {"AUTEUR_HOME": ""}) == OF_USER
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTEUR_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/ada")
+    mac = Path("/home/ada/Library/Application Support/auteur")
+    assert data_dir() == (mac if sys.platform == "darwin" else OF_USER)
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert data_dir() == Path("/data/auteur")
 
 
 def test_inside_a_checkout_it_is_in_the_checkout(tmp_path: Path) -> None:
@@ -32,7 +39,7 @@ def test_inside_a_checkout_it_is_in_the_checkout(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ['[project]\nname = "a-runner"\n', "not toml [", "project = 3\n"])
 def test_somebody_elses_project_is_no_checkout(tmp_path: Path, content: str) -> None:
     (tmp_path / "pyproject.toml").write_text(content)
-    assert chosen(tmp_path) == HOME / ".local/share/auteur"
+    assert chosen(tmp_path) == OF_USER
 
 
 def test_a_project_inside_a_checkout_belongs_to_the_checkout(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ def test_events_are_read_with_their_ids() -> None:
         "data:two", "",
         "event: log", "",
         "id: e-2", "data: three", "",
+        "id: e-3", "", ": heartbeat", "",
         "data: cut off",
     ]  # fmt: skip
 
@@ -20,6 +21,7 @@ def test_events_are_read_with_their_ids() -> None:
         ServerSent("progress", "{\n }", "e-1"),
         ServerSent("message", "two", "e-1"),
         ServerSent("message", "three", "e-2"),
+        ServerSent("", "", "e-3"),
     ]
 
 

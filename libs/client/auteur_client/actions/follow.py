@@ -43,11 +43,21 @@ def watch(
         if names:
             board = Board(tuple(client.get(job_name(name)) for name in names))
         else:
-            board = Board(tuple(job for job in client.jobs(JobFilter(project=project)) if not job.status.finished))
+            board = Board(_unfinished(client, project))
         if not board.jobs:
             note("no job is waiting or running; see what there was: auteur get")
             return Exit.OK
         return finish(client, show_until_finished(client, board, timeout), folder)
+
+
+def _unfinished(client: Client, project: str | None) -> tuple[GenerationReply, ...]:
+    """Queued ones first: a job that moves on between the two questions is in both answers then, not in none."""
+    found = {
+        job.job_id: job
+        for status in (ApiStatus.QUEUED, ApiStatus.RUNNING)
+        for job in client.jobs(JobFilter(project=project, status=status))
+    }
+    return tuple(job for job in found.values() if not job.status.finished)
 
 
 def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = False) -> Exit:

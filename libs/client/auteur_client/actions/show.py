@@ -85,9 +85,12 @@ def outputs(name: str, folder: Path | None, output: str, server: str | None) -> 
                 f"{job.job_id} has made nothing: it is {job.status}", hint=f"see why: auteur describe {job.job_id}"
             )
         if folder is not None:
-            save_outputs(client, job, folder, quiet=output == "json")
+            save_outputs(client, job, folder, quiet=output in ("json", "name"))
         if output == "json":
             say_json({"items": [out.model_dump(mode="json") for out in job.outputs]})
+        elif output == "name":
+            for out in job.outputs:
+                say(out.name)
         elif folder is None:
             say_table(output_table([absolute(out, client.base_url) for out in job.outputs]))
     return Exit.OK
@@ -127,6 +130,10 @@ def functions(name: str | None, output: str, server: str | None) -> Exit:
         raise NotFound(f'there is no function "{name}"', hint="see what there is: auteur functions")
     if output == "json":
         say_json({"items": [entry.model_dump(mode="json") for entry in found]})
+        return Exit.OK
+    if output == "name":
+        for function in dict.fromkeys(entry.name for entry in found):
+            say(function)
         return Exit.OK
     if not found:
         note("no runner has registered yet; auteur status says how the parts are")

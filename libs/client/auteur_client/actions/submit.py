@@ -22,7 +22,7 @@ from auteur_client.board import Board
 from auteur_client.client import Client
 from auteur_client.exits import Exit
 from auteur_client.terminal import say, say_json
-from auteur_contracts.errors import Code, InvalidRequest
+from auteur_contracts.errors import Code, InvalidRequest, Unavailable
 from auteur_contracts.model import JsonObject
 from auteur_contracts.web.http import CreatedGeneration, CreateGeneration, FunctionReply
 
@@ -72,12 +72,14 @@ def create(asked: Asked, then: Then, server: str | None) -> Exit:
 
 def request_of(asked: Asked, catalogue: Sequence[FunctionReply]) -> JsonObject:
     """What to send, without the inputs: files are uploaded only for a request that makes sense. Pure."""
+    if not catalogue:  # then no word can be told to be a function, and there is nobody to serve it
+        raise Unavailable("no runner is registered yet, or none has come up", code=Code.CATALOGUE_EMPTY)
     known = [entry.name for entry in catalogue]
     words = read_words(asked.words, known)
     function = words.function or DEFAULT_FUNCTION
     entry = choose_function(catalogue, function, asked.options.get("runner"))
     params = typed_params(entry, words.params) if entry else dict(words.params)
-    if entry is None and known and words.params:
+    if entry is None and words.params:
         raise unknown_function(function, known)
     for text in asked.inputs:
         read_input(text)
