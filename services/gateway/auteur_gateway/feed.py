@@ -1,8 +1,9 @@
 """Replay, then live, without a gap or a repeat between them: what both the socket and the event stream send."""
 
 import asyncio
+import contextlib
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from auteur_contracts.errors import AuteurError, Unavailable
 from auteur_contracts.subjects import project_events
@@ -10,7 +11,7 @@ from auteur_contracts.web.socket import SnapshotMessage, SnapshotTask
 from auteur_gateway.cursor import Cursor, Place
 from auteur_gateway.hub import Frame, Hub, Progresses, Subscriber, frames_of, parse_fact
 from auteur_gateway.replay import replay
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, Delivery
 from auteur_kit.clock import Clock
 
 Snapshots = Callable[[str], Awaitable[tuple[SnapshotTask, ...]]]
@@ -28,7 +29,9 @@ class Feeds:
         self._replays = asyncio.Semaphore(_REPLAYS_AT_ONCE)
 
     # A frame without text tells where the stream stands and nothing else.
-    async def open(self, project: str, after: str, *, heartbeat: float | None = None) -> AsyncIterator[list[Frame]]:
+    async def open(
+        self, project: str, after: str, *, heartbeat: float | None = None
+    ) -> AsyncGenerator[list[Frame], None]:
         """Messages in batches until the process ends, an empty one after `heartbeat` seconds of nothing.
         `after` is a cursor or empty.
         """
@@ -38,9 +41,10 @@ class Feeds:
             place = Place(self._hub.last)
             cursor = str(Cursor(self._hub.epoch, place))
             if after:
-                async for frames in self._catch_up(project, after, place):
-                    yield frames
-                    place, cursor = max(place, frames[-1].place), frames[-1].cursor
+                async with contextlib.aclosing(self._catch_up(project, after, place)) as missed:
+                    async for frames in missed:
+                        yield frames
+                        place, cursor = max(place, frames[-1].place), frames[-1].cursor
             else:
                 yield [Frame(place, cursor, "", "")]
             while not subscriber.closed:
@@ -61,7 +65,7 @@ class Feeds:
         finally:
             self._hub.unsubscribe(subscriber)
 
-    async def _catch_up(self, project: str, after: str, here: Place) -> AsyncIterator[list[Frame]]:
+    async def _catch_up(self, project: str, after: str, here: Place) -> AsyncGenerator[list[Frame], None]:
         epoch = self._hub.epoch
         cursor = Cursor.parse(after)
         reason = ""
@@ -73,8 +77,9 @@ class Feeds:
             return
         else:
             try:
-                async for frames in self._replay(project, cursor, here.sequence):
-                    yield frames
+                async with contextlib.aclosing(self._replay(project, cursor, here.sequence)) as replayed:
+                    async for frames in replayed:
+                        yield frames
             except Unavailable:
                 reason = "the event stream was interrupted while it was read again"
             except _TooOldError:
@@ -82,25 +87,23 @@ class Feeds:
         if reason:
             yield [await self._snapshot(project, reason, after if cursor else None, None)]
 
-    async def _replay(self, project: str, cursor: Cursor, until: int) -> AsyncIterator[list[Frame]]:
+    async def _replay(self, project: str, cursor: Cursor, until: int) -> AsyncGenerator[list[Frame], None]:
+        position = await self._bus.position()
+        if position.epoch != cursor.epoch or position.first > cursor.replay_after + 1:
+            raise _TooOldError
+        subject = project_events(self._namespace, project)
         progresses = Progresses()
-        async with self._replays:
-            position = await self._bus.position()
-            if position.epoch != cursor.epoch or position.first > cursor.replay_after + 1:
-                raise _TooOldError
-            batch: list[Frame] = []
-            subject = project_events(self._namespace, project)
-            async for delivery in replay(self._bus, subject, after=cursor.replay_after, until=until):
-                fact = parse_fact(delivery)
-                if fact is None:
-                    continue
-                made = frames_of(fact, cursor.epoch, delivery.sequence, progresses)
-                batch += [frame for frame in made if frame.place > cursor.place]
-                if len(batch) >= _BATCH:
+        async with contextlib.aclosing(
+            replay(self._bus, subject, after=cursor.replay_after, until=until)
+        ) as deliveries:
+            while True:
+                # A batch at a time: nobody waits for a slot because a client reads slowly.
+                async with self._replays:
+                    batch, more = await _next_batch(deliveries, cursor, progresses)
+                if batch:
                     yield batch
-                    batch = []
-            if batch:
-                yield batch
+                if not more:
+                    return
 
     async def _snapshot(
         self, project: str, reason: str, missed_after: str | None, subscriber: Subscriber | None
@@ -124,6 +127,22 @@ class Feeds:
             tasks=tasks,
         )
         return Frame(place, cursor, message.type, message.model_dump_json())
+
+
+async def _next_batch(
+    deliveries: AsyncIterator[Delivery], cursor: Cursor, progresses: Progresses
+) -> tuple[list[Frame], bool]:
+    """Frames, and whether there may be more."""
+    batch: list[Frame] = []
+    async for delivery in deliveries:
+        fact = parse_fact(delivery)
+        if fact is None:
+            continue
+        made = frames_of(fact, cursor.epoch, delivery.sequence, progresses)
+        batch += [frame for frame in made if frame.place > cursor.place]
+        if len(batch) >= _BATCH:
+            return batch, True
+    return batch, False
 
 
 class _TooOldError(Exception):

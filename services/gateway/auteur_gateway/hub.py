@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from pydantic import ValidationError
 
@@ -117,12 +118,39 @@ class Subscriber:
         return missed
 
 
+class News(Enum):
+    """What a listener hears beside facts."""
+
+    NOTHING = auto()
+    REBUILT = auto()
+    """Facts may have been missed: the stream is a new one, or it forgot what was not read yet."""
+    CLOSING = auto()
+    """The process ends."""
+
+
+class Listener:
+    """The queue of one who listens to one job."""
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self._queue: asyncio.Queue[Envelope | News] = asyncio.Queue()
+
+    def tell(self, news: Envelope | News) -> None:
+        self._queue.put_nowait(news)
+
+    async def next(self, seconds: float) -> Envelope | News:
+        try:
+            return await asyncio.wait_for(self._queue.get(), seconds)
+        except TimeoutError:
+            return News.NOTHING
+
+
 class Hub:
     def __init__(self, bus: Bus, *, queue_limit: int) -> None:
         self._bus = bus
         self._queue_limit = queue_limit
         self._sockets: defaultdict[str, set[Subscriber]] = defaultdict(set)
-        self._logs: defaultdict[str, set[asyncio.Queue[Envelope | None]]] = defaultdict(set)
+        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._progresses = Progresses()
         self.epoch = ""
         self.last = 0
@@ -153,14 +181,15 @@ class Hub:
             for sockets in self._sockets.values():
                 for socket in sockets:
                     socket.drop("the event stream was rebuilt")
+            self._tell_listeners(News.REBUILT)
             self.ready.set()
             await on_reset()
 
         await self._bus.follow(handle, reset)
 
     def _publish(self, fact: Envelope, epoch: str, sequence: int) -> None:
-        for queue in self._logs.get(fact.name, ()):
-            queue.put_nowait(fact)
+        for listener in self._listeners.get(fact.name, ()):
+            listener.tell(fact)
         sockets = self._sockets.get(fact.project)
         if not sockets:
             self._progresses.after(fact)
@@ -182,18 +211,24 @@ class Hub:
         if not sockets:
             del self._sockets[subscriber.project]
 
-    def listen(self, job: str) -> asyncio.Queue[Envelope | None]:
-        """Every fact of one job from now on; None when the process ends."""
-        queue: asyncio.Queue[Envelope | None] = asyncio.Queue()
+    def listen(self, job: str) -> Listener:
+        """Every fact under one job's name from now on."""
+        listener = Listener(job)
         if self.closing:
-            queue.put_nowait(None)
-        self._logs[job].add(queue)
-        return queue
+            listener.tell(News.CLOSING)
+        self._listeners[job].add(listener)
+        return listener
 
-    def unlisten(self, job: str, queue: asyncio.Queue[Envelope | None]) -> None:
-        self._logs[job].discard(queue)
-        if not self._logs[job]:
-            del self._logs[job]
+    def unlisten(self, listener: Listener) -> None:
+        listeners = self._listeners[listener.job]
+        listeners.discard(listener)
+        if not listeners:
+            del self._listeners[listener.job]
+
+    def _tell_listeners(self, news: News) -> None:
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.tell(news)
 
     def close(self) -> None:
         """The process ends: every open stream is told to."""
@@ -201,6 +236,4 @@ class Hub:
         for sockets in self._sockets.values():
             for socket in sockets:
                 socket.close()
-        for queues in self._logs.values():
-            for queue in queues:
-                queue.put_nowait(None)
+        self._tell_listeners(News.CLOSING)

@@ -1,4 +1,4 @@
-"""Who may talk to us: decisions as pure functions, and the middleware that carries them out."""
+"""Who may talk to us: decisions as pure functions. `middleware.Guard` carries them out."""
 
 import hmac
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from auteur_contracts.errors import AuteurError, Code, InvalidRequest
 
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/health", "/favicon.ico"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SUBPROTOCOL = "bearer."
@@ -39,10 +39,11 @@ class Call:
 
 
 def is_loopback(host: str) -> bool:
-    if host in _LOOPBACK_NAMES:
+    plain = host.strip("[]")
+    if plain in _LOOPBACK_NAMES:
         return True
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(plain).is_loopback
     except ValueError:
         return False
 
@@ -56,8 +57,8 @@ def policy_for(host: str, tokens: tuple[str, ...], allowed_hosts: tuple[str, ...
         )
     if "*" in allowed_hosts or (not allowed_hosts and not is_loopback(host)):
         hosts = frozenset[str]()
-    else:
-        hosts = frozenset(name.lower() for name in (allowed_hosts or _LOOPBACK_NAMES))
+    else:  # the machine itself may always ask: so do supervisors, and no page can take a loopback name for its own
+        hosts = frozenset(name.lower() for name in allowed_hosts) | _LOOPBACK_NAMES
     return Policy(tokens, hosts, frozenset(origins))
 
 

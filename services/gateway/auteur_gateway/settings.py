@@ -50,7 +50,7 @@ class GatewaySettings(BaseModel):
     tokens: SecretStr = SecretStr("")
     """Comma-separated bearer tokens; empty lets everybody in, which only loopback may do."""
     allowed_hosts: str = ""
-    """Comma-separated Host names (no port), `*` for all. Empty: loopback names on loopback, all elsewhere."""
+    """Comma-separated Host names (no port), `*` for all. Empty: all, except on loopback. Loopback names always work."""
     cors_allow_origins: str = ""
     """Comma-separated origins whose pages may call the API. Empty: `CORS_ALLOW_ORIGINS`."""
     link_lifetime: Span = timedelta(minutes=10)

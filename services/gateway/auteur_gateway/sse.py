@@ -1,11 +1,15 @@
 """Server-sent events: a response that notices when its reader has gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from auteur_kit.logs import get_logger
+
+log = get_logger()
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 COMMENT = b": heartbeat\n\n"
 
@@ -24,13 +28,12 @@ def place(cursor: str) -> bytes:
 class EventStream(Response):
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, events: AsyncGenerator[bytes], headers: Mapping[str, str] | None = None) -> None:
         super().__init__(headers={**_HEADERS, **(headers or {})})
         del self.headers["content-length"]
         self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del scope
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send(send), name="event stream")
         reading = asyncio.create_task(_gone(receive), name="event stream reader")
@@ -39,13 +42,16 @@ class EventStream(Response):
         finally:
             for task in (sending, reading):
                 task.cancel()
-            await asyncio.gather(sending, reading, return_exceptions=True)
+            for result in await asyncio.gather(sending, reading, return_exceptions=True):
+                if isinstance(result, Exception) and not isinstance(result, OSError):  # that is a client that left
+                    log.error("event stream failed", path=scope["path"], exc_info=result)
 
     async def _send(self, send: Send) -> None:
         # Headers leave with the first body part: a comment opens the stream at once.
         await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        async for chunk in self._events:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with contextlib.aclosing(self._events) as events:  # now, not when the garbage is collected
+            async for chunk in events:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -234,13 +234,110 @@ async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, eng
         return [line for line in answer.text.splitlines() if line.startswith(("event:", "data:"))]
 
     reading = asyncio.create_task(lines())
-    await eventually(lambda: light_gateway.context.hub._logs.get(job), "the follower")
+    await eventually(lambda: light_gateway.context.hub._listeners.get(job), "the follower")
     await engine.log(job, "second")
     await engine.succeed(job)
     read = await reading
     assert [json.loads(line[6:])["line"] for line in read if '"line"' in line] == ["first", "second"]
     assert read[-2:] == ["event: end", 'data: {"status": "done"}']
     assert await lines() == read
+
+
+class Follower:
+    """`logs --follow`: what it was sent, as it comes."""
+
+    def __init__(self, gateway: Running, job: str) -> None:
+        self.lines: list[str] = []
+        self.ids: list[str] = []
+        self.end = ""
+        self.task = asyncio.create_task(self._read(gateway, job))
+
+    async def _read(self, gateway: Running, job: str) -> None:
+        url = f"/v1/generations/{job}/logs?follow=true"
+        async with gateway.http.stream("GET", url, timeout=30) as answer:
+            async for line in answer.aiter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    self.ids.append(value)
+                elif name == "data":
+                    said = json.loads(value)
+                    self.lines += [said["line"]] if "line" in said else []
+                    self.end = said.get("status", "")
+
+
+async def test_followed_logs_end_though_the_last_fact_was_lost(
+    engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory
+) -> None:
+    async with serving(settings_for(sqlite_url, heartbeat="1")) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        job = await accepted(gateway, engine, project="demo")
+        await engine.dispatch(job)
+        follower = Follower(gateway, job)
+        await engine.log(job, "first")
+        await eventually(lambda: follower.lines == ["first"], "the line")
+        engine.silent = True
+        await engine.succeed(job)
+        await eventually(lambda: follower.end, "the end")
+        assert (follower.lines, follower.end) == (["first"], "done")
+        await follower.task
+
+
+async def test_lines_of_a_rebuilt_event_stream_are_read_and_none_is_repeated(
+    light_gateway: Running, engine: PlayedEngine, bus: Bus
+) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    await engine.dispatch(job)
+    follower = Follower(light_gateway, job)
+    await engine.log(job, "first")
+    await eventually(lambda: follower.lines == ["first"], "the line")
+
+    hub = light_gateway.context.hub
+    epoch = hub.epoch
+    await bus._js.delete_stream("EVENTS")
+    await bus.ensure_streams()
+    await engine.log(job, "second")  # before the gateway knows of the new stream: nobody is handed this one
+    await eventually(lambda: hub.epoch != epoch, "the new stream to be noticed")
+    await engine.log(job, "third")
+    await engine.succeed(job)
+    await eventually(lambda: follower.end, "the end")
+    assert (follower.lines, follower.end) == (["first", "second", "third"], "done")
+    assert len(set(follower.ids)) == 3
+    await follower.task
+
+
+async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Running, engine: PlayedEngine) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    await engine.dispatch(job)
+    for step in range(1, 81):  # more than one batch
+        await engine.progress(job, step, 80)
+    await eventually(lambda: light_gateway.context.hub.last == 83, "the events to be handed out")
+    beginning = f"{light_gateway.context.hub.epoch}-0"
+    stalled = [light_gateway.context.feeds.open("demo", beginning) for _ in range(8)]
+    try:
+        for feed in stalled:
+            assert len(await asyncio.wait_for(anext(feed), 5)) == 64
+        ninth = light_gateway.context.feeds.open("demo", beginning)
+        first, second = [await asyncio.wait_for(anext(ninth), 5) for _ in range(2)]
+        assert [frame.place.sequence for frame in first + second] == [1, *range(3, 84)]
+        await ninth.aclose()
+    finally:
+        for feed in stalled:
+            await feed.aclose()
+    assert light_gateway.context.hub.subscribers == 0
+
+
+async def test_an_event_stream_that_fails_is_logged(
+    light_gateway: Running, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    await accepted(light_gateway, engine)
+    await eventually(lambda: light_gateway.context.hub.last, "an event")
+    monkeypatch.setattr(light_gateway.context.bus, "position", broken)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await light_gateway.http.get(f"/v1/events?after={light_gateway.context.hub.epoch}-0")
+    assert "event stream failed" in capsys.readouterr().out
 
 
 async def test_sockets_of_strangers_are_turned_away(light_gateway: Running) -> None:

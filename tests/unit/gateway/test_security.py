@@ -6,6 +6,7 @@ from auteur_contracts.errors import Code, InvalidRequest
 from auteur_gateway.security import Call, Policy, decide, is_loopback, policy_for
 
 LOCAL = policy_for("127.0.0.1", (), (), ("http://localhost:3000",))
+NAMED = policy_for("0.0.0.0", ("secret",), ("Auteur.example",), ())  # noqa: S104
 GUARDED = Policy(tokens=("first", "zweites-ü"), hosts=frozenset(), origins=frozenset())
 
 
@@ -30,6 +31,11 @@ def call(method: str = "GET", path: str = "/v1/generations", host: str = "127.0.
         (call("GET", origin="https://evil.example"), LOCAL, None),
         (call(is_socket=True, origin="https://evil.example"), LOCAL, Code.FORBIDDEN),
         (call(is_socket=True), LOCAL, None),
+        (call(path="/livez", host="auteur.example"), NAMED, None),
+        (call(path="/livez", host="127.0.0.1:8000"), NAMED, None),
+        (call(path="/livez", host="localhost:8000"), NAMED, None),
+        (call(path="/livez", host="[::1]:8000"), NAMED, None),
+        (call(path="/livez", host="evil.example"), NAMED, Code.FORBIDDEN),
         (call(), GUARDED, Code.UNAUTHORIZED),
         (call(authorization="Bearer first"), GUARDED, None),
         (call(authorization="bearer zweites-ü"), GUARDED, None),
@@ -58,7 +64,6 @@ def test_an_open_network_needs_tokens() -> None:
         with pytest.raises(InvalidRequest, match="AUTEUR_GATEWAY__TOKENS"):
             policy_for(host, (), (), ())
         assert policy_for(host, ("secret",), (), ()).hosts == frozenset()
-    assert policy_for("0.0.0.0", ("secret",), ("Auteur.example",), ()).hosts == {"auteur.example"}  # noqa: S104
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, WebSocket, WebSocketDisconnect
@@ -56,15 +56,16 @@ async def events(
     return EventStream(_stream(ctx.feeds, project, last_event_id or after, heartbeat))
 
 
-async def _stream(feeds: Feeds, project: str, after: str, heartbeat: float) -> AsyncIterator[bytes]:
-    async for frames in feeds.open(project, after, heartbeat=heartbeat):
-        if not frames:
-            yield sse.COMMENT
-        for frame in frames:
-            if not frame.text:
-                yield sse.place(frame.cursor)
-            else:
-                yield sse.event(frame.kind, frame.text, cursor=frame.cursor)
+async def _stream(feeds: Feeds, project: str, after: str, heartbeat: float) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(feeds.open(project, after, heartbeat=heartbeat)) as feed:
+        async for frames in feed:
+            if not frames:
+                yield sse.COMMENT
+            for frame in frames:
+                if not frame.text:
+                    yield sse.place(frame.cursor)
+                else:
+                    yield sse.event(frame.kind, frame.text, cursor=frame.cursor)
 
 
 @router.websocket("/ws/{project_id}")
@@ -97,10 +98,11 @@ async def socket(websocket: WebSocket, project_id: str, after: str = "") -> None
 async def _send(websocket: WebSocket, feeds: Feeds, project: str, after: str) -> None:
     """Without a heartbeat: pings are the server's business."""
     send = websocket.send
-    async for frames in feeds.open(project, after[:128]):
-        for frame in frames:
-            if frame.text:
-                await send({"type": "websocket.send", "text": frame.text})
+    async with contextlib.aclosing(feeds.open(project, after[:128])) as feed:
+        async for frames in feed:
+            for frame in frames:
+                if frame.text:
+                    await send({"type": "websocket.send", "text": frame.text})
 
 
 async def _read(websocket: WebSocket, ctx: Context, project: str) -> None:
