@@ -1,8 +1,10 @@
-"""Fields of a GenerationJob that the platform at hand does not act on are refused by name, never ignored."""
+"""Fields of a GenerationJob or FunctionRunner that the platform at hand does not act on are refused by name, never
+ignored.
+"""
 
 from dataclasses import dataclass
 
-from auteur_contracts.resources import GenerationJobSpec
+from auteur_contracts.resources import Allocation, FunctionRunnerSpec, GenerationJobSpec, Warm
 from auteur_contracts.vocabulary import Reason
 from auteur_lifecycle.refusal import Refusal
 
@@ -15,6 +17,8 @@ class Platform:
     """Kueue queues: a cluster's business."""
     params_from: bool
     """Parameters read out of other jobs' JSON outputs."""
+    pods: bool = False
+    """Workers are pods: they have images, nodes, volumes and a pool that grows and shrinks."""
 
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
@@ -36,3 +40,26 @@ def unsupported(spec: GenerationJobSpec, platform: Platform = ONE_MACHINE) -> Re
             "Put the values into spec.params.",
         )
     return None
+
+
+def unsupported_runner(spec: FunctionRunnerSpec, platform: Platform = ONE_MACHINE) -> Refusal | None:
+    """`resources.cpu` and `memory` pass: they are a cluster's requests, and one machine has what it has."""
+    if platform.pods:
+        return None
+    for field, value, remedy in (
+        ("image", spec.image, "Register the runner's own environment: auteur runners add."),
+        ("nodeSelector", spec.node_selector, "Leave it out."),
+        ("modelVolumes", spec.model_volumes, "Leave them out, and let setup() load the model from a folder."),
+        ("allocation", spec.allocation is not Allocation.AUTO, "Leave it out."),
+    ):
+        if value:
+            return _pods_only(field, remedy)
+    kept = next((tier for tier in spec.tiers if tier.warm != Warm()), None)
+    if kept is not None:
+        return _pods_only(f"tiers[{kept.quality}].warm", 'Leave it out, and say with "workers" how many serve.')
+    return None
+
+
+def _pods_only(field: str, remedy: str) -> Refusal:
+    message = f"spec.{field} is for workers in pods, which one machine does not have."
+    return Refusal(Reason.NOT_SUPPORTED, message, field, remedy)

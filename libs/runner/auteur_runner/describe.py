@@ -35,6 +35,7 @@ def _describe(runner: Runner) -> FunctionRunner:
             functions=tuple(_function(function) for function in runner.functions),
             tiers=runner.tiers,
             workers=runner.workers,
+            setup_timeout=runner.setup_timeout,
         ),
     )
 

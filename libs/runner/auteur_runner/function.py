@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
@@ -9,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from auteur_contracts.quantities import JobName, Label
-from auteur_contracts.resources import TierDeclaration
+from auteur_contracts.resources import SETUP_TIMEOUT, TierDeclaration
 from auteur_contracts.vocabulary import Quality
 from auteur_runner.context import SetupContext
 from auteur_runner.errors import AuthoringError
@@ -63,6 +64,8 @@ class Function:
     """What each quality means. Empty: all four, without a GPU. A function inside a Runner takes the Runner's."""
     workers: ClassVar[int] = 1
     """One machine: how many processes serve it."""
+    setup_timeout: ClassVar[timedelta] = SETUP_TIMEOUT
+    """How long making a process ready may take: `setup`, with all it loads."""
 
     shared: Any = None
     """What the Runner's `setup` returned."""
@@ -87,19 +90,27 @@ class Runner:
         *,
         tiers: Sequence[TierDeclaration] = (),
         workers: int = 1,
+        setup_timeout: timedelta = SETUP_TIMEOUT,
         setup: Callable[[SetupContext], Any] | None = None,
     ) -> None:
         self.name = name
         self.functions = tuple(functions)
         self.tiers = tuple(tiers) or _default_tiers(name)
         self.workers = workers
+        self.setup_timeout = setup_timeout
         self.setup = setup
         _check_runner(self)
 
     @classmethod
     def of(cls, function: type[Function]) -> "Runner":
         """The runner of a single function: it has the function's name."""
-        return cls(function.name, (function,), tiers=function.tiers, workers=function.workers)
+        return cls(
+            function.name,
+            (function,),
+            tiers=function.tiers,
+            workers=function.workers,
+            setup_timeout=function.setup_timeout,
+        )
 
     def function(self, name: str) -> type[Function] | None:
         return next((function for function in self.functions if function.name == name), None)

@@ -13,9 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from auteur_client.home import is_checkout
-from auteur_contracts.errors import InvalidRequest
+from auteur_contracts.errors import Code, InvalidRequest
 from auteur_contracts.resources import FunctionRunner
 from auteur_lifecycle.parameters import check_schemas
+from auteur_lifecycle.support import unsupported_runner
 from auteur_standalone import registration
 from auteur_standalone.environment import for_strangers
 from auteur_standalone.layout import Layout
@@ -28,14 +29,17 @@ _CALL = ("-m", "auteur_runner")
 
 
 def environments(settings: Settings, layout: Layout) -> tuple[str, ...]:
-    """The pythons to ask: our own, and one for each folder of `images/runners/` that has an environment."""
-    folder = settings.standalone.environments or layout.environments
-    checkout = layout.root.parent
-    if not is_checkout(checkout):
-        names = []
-    else:
+    """The pythons to ask: our own, and those of the folder that the settings name; else, in a checkout, one for each
+    folder of `images/runners/` that has an environment.
+    """
+    folder, checkout = settings.standalone.environments, layout.root.parent
+    if folder is not None:
+        pythons = sorted(folder.glob("*/bin/python"))
+    elif is_checkout(checkout):
         names = sorted(path.parent.name for path in (checkout / "images" / "runners").glob("*/pyproject.toml"))
-    pythons = (folder / name / "bin" / "python" for name in names)
+        pythons = [layout.environments / name / "bin" / "python" for name in names]
+    else:
+        pythons = []
     return (sys.executable, *(str(python) for python in pythons if python.exists()))
 
 
@@ -95,6 +99,8 @@ async def describe(launch: Launch) -> FunctionRunner:
         ) from error
     if wrong := check_schemas(described):
         raise InvalidRequest(wrong)
+    if refusal := unsupported_runner(described.spec):
+        raise InvalidRequest(refusal.text, code=Code.NOT_SUPPORTED)
     return described
 
 

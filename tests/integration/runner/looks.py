@@ -1,8 +1,9 @@
 """A function for the agent's tests: takes a file, shows previews, warns as much as it is told."""
 
 import time
+from datetime import timedelta
 
-from auteur_runner import Context, Function, Input, Media
+from auteur_runner import Context, Function, Input, Media, SetupContext
 
 
 class Looks(Function):
@@ -30,6 +31,22 @@ class Looks(Function):
             (ctx.folder / ".result.json").mkdir()
         seen = inputs.image.path.read_bytes() if inputs.image else b""
         return self.Output(seen=ctx.save(seen, "preview-1.jpg"))
+
+
+class Slow(Function):
+    """Never gets ready."""
+
+    name = "slow"
+    setup_timeout = timedelta(seconds=1)
+
+    class Output(Function.Output):
+        nothing: Media
+
+    def setup(self, ctx: SetupContext) -> None:  # noqa: ARG002 -- it has no need of it
+        time.sleep(3600)
+
+    def run(self, params: Function.Params, ctx: Context) -> Output:
+        raise NotImplementedError
 
 
 _PIXEL = bytes.fromhex(

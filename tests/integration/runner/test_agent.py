@@ -238,6 +238,14 @@ async def test_a_runner_that_cannot_be_loaded_is_broken_with_the_reason(
         assert 'there is no module "nowhere"' in beats[-1].message
 
 
+async def test_a_setup_that_outlasts_its_own_timeout_makes_the_worker_broken(
+    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine
+) -> None:
+    async with start_agent(runner="slow", pool="slow", target="tests.integration.runner.looks:Slow"):
+        await eventually(lambda: beats and beats[-1].state is WorkerState.BROKEN, "the worker to be broken")
+        assert beats[-1].message == "setup took longer than its timeout of 1 s"
+
+
 async def test_a_worker_that_leaves_finishes_a_short_job(
     bus: Bus, start_agent: StartAgent, engine: Engine, facts: Facts
 ) -> None:

@@ -17,11 +17,14 @@ from auteur_contracts.resources.job import (
 from auteur_contracts.resources.meta import Condition, ObjectMeta
 from auteur_contracts.resources.plan import Plan, PlannedInput, Tier
 from auteur_contracts.resources.runner import (
+    SETUP_TIMEOUT,
+    Allocation,
     FunctionDeclaration,
     FunctionRunner,
     FunctionRunnerSpec,
     FunctionRunnerStatus,
     InputDeclaration,
+    ModelVolume,
     OutputDeclaration,
     Price,
     Resources,
@@ -31,6 +34,8 @@ from auteur_contracts.resources.runner import (
 )
 
 __all__ = [
+    "SETUP_TIMEOUT",
+    "Allocation",
     "Condition",
     "Cost",
     "Failure",
@@ -43,6 +48,7 @@ __all__ = [
     "GenerationJobStatus",
     "InputDeclaration",
     "JobInput",
+    "ModelVolume",
     "ObjectMeta",
     "Output",
     "OutputDeclaration",

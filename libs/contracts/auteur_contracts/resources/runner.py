@@ -1,6 +1,7 @@
 """FunctionRunner: an image (on one machine: a command) that serves functions, in which qualities, at what price."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -14,6 +15,9 @@ from auteur_contracts.vocabulary import QualityName
 
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z*]+/[A-Za-z0-9.+*-]+$", max_length=128)]
 ShortText = Annotated[str, StringConstraints(max_length=256)]
+
+
+SETUP_TIMEOUT = timedelta(minutes=10)
 
 
 class InputDeclaration(Asked):
@@ -56,7 +60,9 @@ class Warm(Asked):
 
 
 class Resources(Asked):
-    """Kubernetes requests of a worker; one machine takes `threads` only."""
+    """What a worker needs. `cpu` and `memory` are a cluster's requests; one machine shares what it has, and only pins
+    `threads`.
+    """
 
     cpu: ShortText = "1"
     memory: ShortText = "2Gi"
@@ -78,6 +84,26 @@ class TierDeclaration(Asked):
     warm: Warm = Field(default_factory=Warm)
 
 
+class Allocation(StrEnum):
+    """How a tier's VRAM becomes a GPU of a cluster."""
+
+    AUTO = "auto"
+    """As a DRA claim where the cluster has the device class, else by labels."""
+    DRA = "dra"
+    LABELS = "labels"
+    """Node-label affinity and `nvidia.com/gpu`."""
+
+
+class ModelVolume(Asked):
+    """Model files that lie on a volume of the cluster, mounted read-only into every worker."""
+
+    name: Label
+    claim: Label
+    """The PersistentVolumeClaim."""
+    path: str = Field(pattern=r"^/[A-Za-z0-9._/-]*$", max_length=256)
+    """Where workers find the files."""
+
+
 class FunctionRunnerSpec(Asked):
     image: str = Field("", max_length=512)
     """Container image on a cluster."""
@@ -87,8 +113,12 @@ class FunctionRunnerSpec(Asked):
     tiers: tuple[TierDeclaration, ...] = Field(min_length=1, max_length=16)
     workers: int = Field(1, ge=1, le=64)
     """One machine: how many workers serve the runner."""
-    setup_timeout: Duration = Field(timedelta(minutes=10), json_schema_extra={"default": "10m"})
+    setup_timeout: Duration = Field(SETUP_TIMEOUT, gt=timedelta(0), json_schema_extra={"default": "10m"})
+    """How long making a worker ready may take."""
+    model_volumes: tuple[ModelVolume, ...] = Field((), max_length=16)
+    allocation: Allocation = Allocation.AUTO
     node_selector: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
+    """Labels that a worker's node must have."""
 
 
 class TierReadiness(Told):

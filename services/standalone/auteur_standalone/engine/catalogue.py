@@ -10,6 +10,7 @@ from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierReadiness
 from auteur_kit.logs import get_logger
 from auteur_lifecycle.parameters import check_schemas
+from auteur_lifecycle.support import unsupported_runner
 from auteur_standalone.engine.machine import fits
 
 log = get_logger()
@@ -43,6 +44,9 @@ class RunnerFolder:
             return changed, None
         if wrong := check_schemas(runner):
             log.warning("runner unreadable", file=file.name, error=wrong)
+            return changed, None
+        if refusal := unsupported_runner(runner.spec):
+            log.warning("runner refused", file=file.name, error=refusal.text)
             return changed, None
         return changed, runner
 
