@@ -76,7 +76,7 @@ def run(
             raise _refused(error.message) from error
         except SetupFailed as error:
             raise _refused(error.failure.message) from error
-        _finish(ending, out, drawn, console)
+        _finish(ending, out, trial_run.seed, console)
 
 
 class _Trial:
@@ -86,6 +86,8 @@ class _Trial:
         self._worker = worker
         self._console = console
         self._tasks: dict[str, TaskID] = {}
+        self.seed = 0
+        """What the run draws from, once it runs."""
 
     async def carry_out(
         self, function: str, quality: Quality, params: list[str], inputs: list[str], seed: int, *, folder: Path
@@ -93,11 +95,13 @@ class _Trial:
         try:
             runner = await self._worker.describe()
             declared = trial.choose_function(runner, function)
+            chosen = trial.choose_params(runner, declared, quality, params, seed)
+            self.seed = trial.seed_of(chosen, seed)
             order = protocol.Run(
                 function=declared.name,
-                params=trial.choose_params(runner, declared, quality, params, seed),
+                params=chosen,
                 inputs={name: _existing(path) for name, path in (trial.pair(word, "an input") for word in inputs)},
-                seed=seed,
+                seed=self.seed,
                 tier=trial.choose_tier(runner, quality),
                 folder=str(folder),
                 uid=_UID,

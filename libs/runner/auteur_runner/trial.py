@@ -43,6 +43,15 @@ def choose_params(
     return {**own_seed, **defaults, **given}
 
 
+def seed_of(params: Mapping[str, Any], drawn: int) -> int:
+    """What `ctx.seed` is: the parameter where there is one, as on the platform."""
+    match params.get("seed"):
+        case int() as given if not isinstance(given, bool) and given >= 0:
+            return given
+        case _:
+            return drawn
+
+
 def pair(word: str, what: str) -> tuple[str, str]:
     name, equals, value = word.partition("=")
     if not equals or not name:

@@ -1,5 +1,6 @@
 """The example of docs/architecture/add-a-function.md, taken from the page and run as its reader would."""
 
+import json
 import re
 import subprocess
 import sys
@@ -62,9 +63,9 @@ async def test_a_required_input_that_is_missing_or_of_another_kind_is_the_users_
     ]
 
 
-def _auteur(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def _auteur(folder: Path, *words: str, target: str = "flip.py") -> "subprocess.CompletedProcess[str]":
     code = "from auteur_client.cli import main; main()"
-    argv = [sys.executable, "-c", code, "runner", "run", "flip.py", *words]
+    argv = [sys.executable, "-c", code, "runner", "run", target, *words]
     return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -74,6 +75,13 @@ def test_auteur_runner_run_tries_it_without_a_stack(folder: Path) -> None:
     assert done.stdout.startswith("✓ out/image.png   20×30   seed 5   sha256 ")
     with Image.open(folder / "out" / "image.png") as picture:
         assert picture.size == (20, 30)
+
+
+def test_a_seed_given_as_a_parameter_is_the_seed_of_the_run(folder: Path) -> None:
+    done = _auteur(folder, "--params", "seed=7", target=str(ROOT / "tests" / "support" / "echo.py"))
+    assert done.returncode == 0, done.stderr
+    assert "   seed 7   " in done.stdout
+    assert json.loads((folder / "out" / "echo.json").read_text())["seed"] == 7
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from auteur_contracts.resources import TierDeclaration
 from auteur_contracts.vocabulary import Quality
 from auteur_runner import Field, Function, InvalidRequest, Media, Runner
 from auteur_runner.describe import describe
-from auteur_runner.trial import choose_function, choose_params, choose_tier
+from auteur_runner.trial import choose_function, choose_params, choose_tier, seed_of
 from tests.support.echo import Echo, Fail
 
 
@@ -54,6 +54,13 @@ def test_words_become_what_the_schema_wants() -> None:
         "seed": 4,
         "fail": "oom",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "seed"), [({"seed": 7}, 7), ({"seed": 0}, 0), ({}, 9), ({"seed": None}, 9), ({"seed": "x"}, 9)]
+)
+def test_a_seed_among_the_parameters_is_the_runs_seed(given: dict[str, Any], seed: int) -> None:
+    assert seed_of(given, 9) == seed
 
 
 @pytest.mark.parametrize(
