@@ -7,9 +7,9 @@ from decimal import Decimal
 from urllib.parse import urljoin
 
 from auteur_contracts.quantities import format_duration
-from auteur_contracts.resources import Condition, Failure, GenerationJobStatus
+from auteur_contracts.resources import Condition, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
-from auteur_contracts.web.http import FunctionReply, GenerationReply, OutputReply, ProgressReply
+from auteur_contracts.web.http import FailureReply, FunctionReply, GenerationReply, OutputReply, ProgressReply
 
 BAR_WIDTH = 10
 COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
@@ -363,7 +363,7 @@ def _cost(job: GenerationReply) -> Facts:
     ]
 
 
-def _failure(failure: Failure | None) -> Facts:
+def _failure(failure: FailureReply | None) -> Facts:
     if failure is None:
         return []
     return [

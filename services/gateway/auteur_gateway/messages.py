@@ -16,9 +16,9 @@ from auteur_contracts.events import (
     Started,
     Succeeded,
 )
-from auteur_contracts.resources import GenerationJobStatus, Output
+from auteur_contracts.resources import Failure, GenerationJobStatus, Output
 from auteur_contracts.vocabulary import ApiStatus, ConditionType, NodeState, Quality
-from auteur_contracts.web.http import OutputReply
+from auteur_contracts.web.http import FailureReply, OutputReply
 from auteur_contracts.web.socket import (
     Complete,
     CompleteResult,
@@ -56,6 +56,16 @@ def output_replies(job: str, outputs: tuple[Output, ...]) -> tuple[OutputReply, 
             seconds=output.seconds,
         )
         for output in outputs
+    )
+
+
+def failure_reply(failure: Failure) -> FailureReply:
+    return FailureReply(
+        fault=failure.fault,
+        reason=failure.reason,
+        message=failure.message,
+        remedy=failure.remedy,
+        log_tail=failure.log_tail,
     )
 
 
@@ -187,7 +197,7 @@ def _error(fact: Envelope, status: GenerationJobStatus) -> ErrorMessage:
         | {
             "error_code": reason,
             "message": finish_message(status) or "the job failed",
-            "details": failure.model_dump(mode="json") if failure else None,
+            "details": failure_reply(failure).model_dump(mode="json") if failure else None,
         }
     )
 

@@ -7,13 +7,15 @@ from auteur_contracts.web.http import (
     FunctionReply,
     GenerationReply,
     GenerationStatusReply,
+    InputReply,
+    ProducedReply,
     ProgressReply,
     QualityMapping,
     TierReply,
 )
 from auteur_contracts.web.socket import SnapshotTask
 from auteur_gateway.database.models import JobRow
-from auteur_gateway.messages import finish_message, output_replies, preview_url
+from auteur_gateway.messages import failure_reply, finish_message, output_replies, preview_url
 from auteur_gateway.overlay import Seen
 
 
@@ -45,7 +47,7 @@ def status_reply(row: JobRow, seen: Seen) -> GenerationStatusReply:
         queue_position=status.queue.position if status.queue else None,
         queue_eta_seconds=status.queue.eta_seconds if status.queue else None,
         outputs=output_replies(row.name, status.outputs),
-        error=status.failure,
+        error=failure_reply(status.failure) if status.failure else None,
         warnings=status.warnings,
     )
 
@@ -116,7 +118,7 @@ def snapshot_task(row: JobRow, seen: Seen) -> SnapshotTask:
         status=seen.view.api,
         progress=progress_reply(row.name, seen).progress,
         outputs=output_replies(row.name, seen.status.outputs),
-        error=failure.model_dump(mode="json") if failure else None,
+        error=failure_reply(failure) if failure else None,
     )
 
 
@@ -142,8 +144,8 @@ def function_replies(runner: FunctionRunner) -> list[FunctionReply]:
             ready=runner.status.ready,
             message=runner.status.message,
             params_schema=function.params_schema,
-            inputs=function.inputs,
-            outputs=function.outputs,
+            inputs=tuple(InputReply.model_validate(dict(one)) for one in function.inputs),
+            outputs=tuple(ProducedReply.model_validate(dict(one)) for one in function.outputs),
             example=function.example,
             tiers=tiers,
         )

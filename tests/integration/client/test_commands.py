@@ -20,9 +20,8 @@ import yaml
 from auteur_client.cli import run
 from auteur_client.exits import Exit
 from auteur_client.render import COLUMNS
-from auteur_contracts.resources import Failure
 from auteur_contracts.vocabulary import Fault, Phase, Reason
-from auteur_contracts.web.http import GenerationReply, OutputReply, ProgressReply
+from auteur_contracts.web.http import FailureReply, GenerationReply, OutputReply, ProgressReply
 from tests.integration.client.scripted import Answer, ScriptedServer, refused, streamed, told
 from tests.integration.client.test_client import CREATED
 from tests.support.waiting import wait_for
@@ -40,7 +39,7 @@ DONE = job("ring", Phase.SUCCEEDED, outputs=(PNG,), seed=7, resource=RESOURCE)
 FAILED = job(
     "ring",
     Phase.FAILED,
-    error=Failure(
+    error=FailureReply(
         fault=Fault.FUNCTION,
         reason=Reason.OUT_OF_MEMORY,
         message="The model needs 24 GB.",

@@ -7,7 +7,9 @@ import pytest
 
 from auteur_contracts import names
 from auteur_contracts.errors import Unavailable
+from auteur_contracts.resources import Failure
 from auteur_contracts.subjects import Verb
+from auteur_contracts.vocabulary import Fault, Reason
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, picture
 from tests.support.waiting import eventually
@@ -198,6 +200,34 @@ async def test_count_makes_as_many_jobs_at_once(gateway: Running, engine: Played
     answer = await gateway.http.post("/v1/generations", json={"prompt": "a star", "name": "star", "count": 3})
     assert answer.json()["jobs"] == ["star-1", "star-2", "star-3"]
     await eventually(lambda: len(engine.jobs) == 3, "three jobs")
+
+
+async def test_a_failure_is_told_in_the_words_of_the_api(light_gateway: Running, engine: PlayedEngine) -> None:
+    job = await accepted(light_gateway, engine)
+    failure = Failure(
+        fault=Fault.FUNCTION,
+        reason=Reason.OUT_OF_MEMORY,
+        message="The model needs 24 GB.",
+        remedy="Ask for draft.",
+        log_tail=("loading", "killed"),
+        recycle=True,
+    )
+    await engine.fail(job, failure)
+    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the archive")
+    told = {
+        "fault": "function",
+        "reason": "OutOfMemory",
+        "message": "The model needs 24 GB.",
+        "remedy": "Ask for draft.",
+        "log_tail": ["loading", "killed"],
+    }
+    assert (await light_gateway.http.get(f"/v1/generations/{job}")).json()["error"] == told
+    (task,) = await light_gateway.context.generations.snapshot("default")
+    assert task.model_dump(mode="json")["error"] == told
+    feed = light_gateway.context.feeds.open("default", f"{light_gateway.context.hub.epoch}-0")
+    frames = await anext(feed)
+    await feed.aclose()
+    assert json.loads(frames[-1].text)["details"] == told
 
 
 async def test_a_job_that_the_engine_refuses_has_failed_with_its_reason(gateway: Running, engine: PlayedEngine) -> None:

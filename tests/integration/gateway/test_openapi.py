@@ -29,3 +29,12 @@ async def test_no_request_is_a_server_error(gateway: Running, engine: PlayedEngi
     said = (await asyncio.wait_for(process.communicate(), _SECONDS + 40))[0].decode()
     assert process.returncode == 0, said[-4000:]
     assert "Coverage" in said
+
+
+async def test_the_api_speaks_snake_case(light_gateway: Running) -> None:
+    """But for resources, which are written as a cluster has them, and are opaque objects here."""
+    for document in ("/openapi.json", "/asyncapi.json"):
+        schemas = (await light_gateway.http.get(document)).json()["components"]["schemas"]
+        names = {f"{model}.{name}" for model, schema in schemas.items() for name in schema.get("properties", {})}
+        assert len(names) > 50
+        assert {name for name in names if name.partition(".")[2].lower() != name.partition(".")[2]} == set()

@@ -78,7 +78,9 @@ async def test_a_runner_is_not_registered_over_the_api(light_gateway: Running) -
 
 
 async def test_functions_and_qualities_are_listed(light_gateway: Running) -> None:
-    function, _ = (await light_gateway.http.get("/v1/functions")).json()["items"]
+    function, second = (await light_gateway.http.get("/v1/functions")).json()["items"]
+    assert second["inputs"] == [{"name": "image", "media_type": "image/*", "required": True, "description": ""}]
+    assert second["outputs"] == [{"name": "image", "media_type": "image/png"}]
     assert (function["name"], function["runner"], function["ready"]) == ("text-to-image", "echo", True)
     assert [tier["quality"] for tier in function["tiers"]] == ["draft", "standard"]
     mappings = (await light_gateway.http.get("/api/quality/mappings")).json()["mappings"]

@@ -19,9 +19,9 @@ from auteur_client.render import (
     saved_name,
     seconds_cell,
 )
-from auteur_contracts.resources import Failure, GenerationJobStatus
+from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
-from auteur_contracts.web.http import ProgressReply
+from auteur_contracts.web.http import FailureReply, ProgressReply
 from tests.unit.client.examples import NOW, PNG, job
 
 RUNNING = job("ring-7k2", progress=ProgressReply(progress=0.7, phase="denoise", step=14, steps=20, eta_seconds=0.1))
@@ -30,7 +30,7 @@ DONE = job("ring-b41", Phase.SUCCEEDED, outputs=(PNG,), seed=7, cost_usd=Decimal
 FAILED = job(
     "ring-c",
     Phase.FAILED,
-    error=Failure(
+    error=FailureReply(
         fault=Fault.FUNCTION,
         reason=Reason.OUT_OF_MEMORY,
         message="The model needs 24 GB.",

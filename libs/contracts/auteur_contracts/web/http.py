@@ -11,9 +11,7 @@ from auteur_contracts.errors import ErrorBody
 from auteur_contracts.model import JsonObject
 from auteur_contracts.names import DEFAULT_PROJECT
 from auteur_contracts.quantities import Duration, FileName, Identifier, JobName, Label
-from auteur_contracts.resources import Failure
-from auteur_contracts.resources.runner import InputDeclaration, OutputDeclaration
-from auteur_contracts.vocabulary import ApiStatus, NodeState, Phase, Priority, Quality, QualityName
+from auteur_contracts.vocabulary import ApiStatus, Fault, NodeState, Phase, Priority, Quality, QualityName, Reason
 from auteur_contracts.web.model import Reply, Request
 
 NodeId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -95,6 +93,18 @@ class OutputReply(Reply):
     seconds: float | None = None
 
 
+class FailureReply(Reply):
+    """What went wrong, where, and what to do."""
+
+    fault: Fault
+    """Whose it was."""
+    reason: Reason
+    message: str
+    remedy: str = ""
+    log_tail: tuple[str, ...] = ()
+    """The last lines that the attempt wrote."""
+
+
 class GenerationStatusReply(Reply):
     """What a poll needs."""
 
@@ -107,7 +117,7 @@ class GenerationStatusReply(Reply):
     queue_position: int | None = None
     queue_eta_seconds: float | None = None
     outputs: tuple[OutputReply, ...] = ()
-    error: Failure | None = None
+    error: FailureReply | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -201,6 +211,23 @@ class TierReply(Reply):
     usd_per_second: Decimal | None = None
 
 
+class InputReply(Reply):
+    """A file that a function reads."""
+
+    name: str
+    media_type: str
+    """A pattern: `image/*`."""
+    required: bool = True
+    description: str = ""
+
+
+class ProducedReply(Reply):
+    """A file that a function makes."""
+
+    name: str
+    media_type: str
+
+
 class FunctionReply(Reply):
     name: str
     runner: str
@@ -208,8 +235,8 @@ class FunctionReply(Reply):
     ready: bool
     message: str = ""
     params_schema: JsonObject
-    inputs: tuple[InputDeclaration, ...]
-    outputs: tuple[OutputDeclaration, ...]
+    inputs: tuple[InputReply, ...]
+    outputs: tuple[ProducedReply, ...]
     example: JsonObject
     tiers: tuple[TierReply, ...]
 

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, TypeAdapter
 from auteur_contracts.model import JsonObject
 from auteur_contracts.quantities import Label
 from auteur_contracts.vocabulary import ApiStatus, NodeState, Quality, QualityName
-from auteur_contracts.web.http import NodeId, OutputReply
+from auteur_contracts.web.http import FailureReply, NodeId, OutputReply
 from auteur_contracts.web.model import Reply, Request
 
 MessageId = Annotated[str, StringConstraints(max_length=128)]
@@ -93,6 +93,7 @@ class ErrorMessage(_ServerMessage):
     error_code: str
     message: str
     details: JsonObject | None = None
+    """Of a job that failed: the fields of `FailureReply`."""
     task_id: str | None = None
     node_id: str | None = None
     reply_to: str | None = None
@@ -114,7 +115,7 @@ class SnapshotTask(Reply):
     status: ApiStatus
     progress: float
     outputs: tuple[OutputReply, ...] = ()
-    error: JsonObject | None = None
+    error: FailureReply | None = None
 
 
 class SnapshotMessage(_ServerMessage):
