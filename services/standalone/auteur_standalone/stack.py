@@ -1,5 +1,6 @@
 """The programs of the stack as data: how each is started, how it answers, how long it may take to stop. Pure."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from auteur_standalone.environment import PartKind, environment_of, nats_server,
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Registered
 from auteur_standalone.settings import Settings
+from auteur_standalone.state import PartReport, PartState
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,16 @@ def servers(machine: Machine, nats_binary: Path | None, store_binary: Path | Non
         argv = parts.store_argv(store_binary, store_server(config, layout))
         found.append(Part("store", PartKind.STORE, argv, machine.environment(PartKind.STORE), layout.root, address))
     return tuple(found)
+
+
+def external(settings: Settings) -> tuple[PartReport, ...]:
+    """Somebody else's servers, for people: without the credentials that a URL may carry."""
+    named = (("nats", settings.nats.url), ("store", settings.store.url))
+    return tuple(
+        PartReport(name=name, state=PartState.EXTERNAL, address=re.sub("//[^/]*@", "//", url))
+        for name, url in named
+        if url
+    )
 
 
 def nats_configuration(machine: Machine) -> str:

@@ -27,7 +27,7 @@ from auteur_standalone.probes import says_nats, says_ok
 from auteur_standalone.registration import Registered
 from auteur_standalone.settings import Settings
 from auteur_standalone.stack import Machine, Part
-from auteur_standalone.state import PartReport, PartState, StackState
+from auteur_standalone.state import PartReport, StackState
 
 log = get_logger()
 
@@ -116,7 +116,7 @@ class Supervisor:
         self._started = time.time()
         self._stopping = asyncio.Event()
         self._keepers: dict[str, Keeper] = {}
-        self._external: list[PartReport] = []
+        self._external: tuple[PartReport, ...] = ()
         self._agents: dict[str, Part] = {}
         self._cards: tuple[float, ...] = ()
         self._runners: tuple[str, ...] = ()
@@ -160,11 +160,7 @@ class Supervisor:
         settings = self._machine.settings
         nats = None if settings.nats.url else parts.find_binary("nats-server")
         store = None if settings.store.url else parts.find_binary("weed")
-        self._external = [
-            PartReport(name=name, state=PartState.EXTERNAL, address=url)
-            for name, url in (("nats", settings.nats.url), ("store", settings.store.url))
-            if url
-        ]
+        self._external = stack.external(settings)
         servers = [self._add(part) for part in stack.servers(self._machine, nats, store)]
         programs = [self._add(part) for part in stack.programs(self._machine)]
         # All at once: the programs take longer over their imports than the servers over their start, and they wait.

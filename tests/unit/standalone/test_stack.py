@@ -16,7 +16,7 @@ from auteur_standalone import registration, stack
 from auteur_standalone.discovery import Found, environments, settle
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
-from auteur_standalone.settings import GatewayPlace, Settings, StandaloneSettings
+from auteur_standalone.settings import External, ExternalStore, GatewayPlace, Settings, StandaloneSettings
 from auteur_standalone.stack import Change, Machine
 from tests.unit.standalone.test_environment import CONFIG, LAYOUT, OWN
 
@@ -127,6 +127,14 @@ def test_servers_of_somebody_else_are_no_parts() -> None:
     both = stack.servers(MACHINE, Path("/bin/nats-server"), Path("/bin/weed"))
     assert [part.name for part in both] == ["nats", "store"]
     assert stack.servers(MACHINE, None, None) == ()
+
+
+def test_somebody_elses_servers_are_shown_without_their_passwords() -> None:
+    settings = Settings.model_construct(
+        nats=External(url="nats://ada:p@ss@bus:4222"), store=ExternalStore(url="https://s3.example:443")
+    )
+    assert [part.address for part in stack.external(settings)] == ["nats://bus:4222", "https://s3.example:443"]
+    assert stack.external(OWN) == ()
 
 
 def names(layout: Layout) -> list[str]:
