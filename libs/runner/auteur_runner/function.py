@@ -1,6 +1,7 @@
 """What an author subclasses: Function, and Runner where several functions live in one process."""
 
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -151,6 +152,10 @@ def _pattern(annotation: Any, kind: type[Input | Media]) -> str | None:
     return "*/*" if annotation is kind else None
 
 
+def _holds_many(annotation: Any) -> bool:
+    return get_origin(annotation) in (tuple, list) or any(_holds_many(part) for part in get_args(annotation))
+
+
 def _default_tiers(name: str) -> tuple[TierDeclaration, ...]:
     return tuple(TierDeclaration(quality=quality, pipeline=name) for quality in Quality)
 
@@ -169,6 +174,39 @@ def _check_runner(runner: Runner) -> None:
     qualities = [tier.quality for tier in runner.tiers]
     if len(set(qualities)) < len(qualities):
         raise AuthoringError(f'runner "{runner.name}" declares a quality twice: {", ".join(qualities)}')
+    for tier in runner.tiers:
+        _check_defaults(runner, tier)
+
+
+def _check_defaults(runner: Runner, tier: TierDeclaration) -> None:
+    """A default that does not fit would be told to every user as a mistake of theirs."""
+    place = f'tier "{tier.quality}" of runner "{runner.name}"'
+    known = {name for function in runner.functions for name in _parameters(function)}
+    if strange := sorted(tier.defaults.keys() - known):
+        names = ", ".join(sorted(known)) or "none"
+        raise AuthoringError(f'{place} sets "{strange[0]}", which no function of it takes; they take {names}')
+    for function in runner.functions:
+        if wrong := _misfit(function, tier.defaults):
+            raise AuthoringError(f"{place} does not fit {function.__qualname__}.Params: {wrong}")
+
+
+def _parameters(function: type[Function]) -> set[str]:
+    return {field.alias or name for name, field in function.Params.model_fields.items()}
+
+
+def _misfit(function: type[Function], defaults: Mapping[str, Any]) -> str:
+    """What is wrong with the first of the defaults that the function takes; empty where all are right. Strict, as the
+    catalogue's JSON Schema is: "20" is no number there.
+    """
+    taken = {name: value for name, value in defaults.items() if name in _parameters(function)}
+    try:
+        function.Params.model_validate_json(json.dumps(taken), strict=True)
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            # What a request has to bring is missing here, and rules that span fields cannot be judged without it.
+            if each["type"] != "missing" and each["loc"] and each["loc"][0] in taken:
+                return f"{'.'.join(map(str, each['loc']))}={each['input']!r}: {each['msg']}"
+    return ""
 
 
 def _check_function(function: type[Function]) -> None:
@@ -179,6 +217,9 @@ def _check_function(function: type[Function]) -> None:
     if run is None:
         raise AuthoringError(f"{title} has no run(self, params, ctx)")
     inputs = files_of(function.Inputs, Input)
+    for name, field in function.Inputs.model_fields.items():
+        if _holds_many(field.annotation):
+            raise AuthoringError(f"{title}.Inputs.{name} must be one file: a job gives one to each input")
     if not files_of(function.Output, Media):
         raise AuthoringError(f'{title}.Output has no field: say what it makes, as in image: Media["image/png"]')
     wanted = {"self", "params", "ctx"} | ({"inputs"} if inputs else set())

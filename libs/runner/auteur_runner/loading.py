@@ -54,7 +54,7 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name and not name.startswith(error.name):
+        if error.name and error.name != name and not name.startswith(f"{error.name}."):
             raise AuthoringError(f'{name} imports "{error.name}", which {sys.executable} does not have') from error
         raise AuthoringError(
             f'there is no module "{name}" for {sys.executable}; start it in the module\'s folder or install it'

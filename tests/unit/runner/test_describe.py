@@ -1,8 +1,10 @@
 """What a class says by its types is what the catalogue gets; mistakes are sentences."""
 
+import enum
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -11,6 +13,7 @@ from auteur_contracts.resources import FunctionRunner, InputDeclaration, OutputD
 from auteur_contracts.vocabulary import Quality
 from auteur_runner import AuthoringError, Context, Field, Function, Input, Media, MediaType, Runner
 from auteur_runner.describe import describe, planned_tier, same_setup
+from auteur_runner.loading import load
 
 Picture = Annotated[Media, MediaType("image/png")]
 
@@ -111,6 +114,12 @@ def _with_output(annotation: object) -> type:
     return type("Output", (Function.Output,), {"__annotations__": {"text": annotation}, "__qualname__": "Wrong.Output"})
 
 
+def _with_inputs(annotation: object) -> type:
+    return type(
+        "Inputs", (Function.Inputs,), {"__annotations__": {"image": annotation}, "__qualname__": "Wrong.Inputs"}
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -119,11 +128,57 @@ def _with_output(annotation: object) -> type:
         ({"Output": _with_output(str)}, "Wrong.Output.text must be Media"),
         ({"run": lambda _: None}, r"Wrong.run must be run\(self, params, ctx\); see test_describe.py, line"),
         ({"example": {"nope": 1}}, "Wrong.example does not fit Wrong.Params"),
+        ({"Inputs": _with_inputs(tuple[Input, ...])}, "Wrong.Inputs.image must be one file"),
+        (
+            {"Inputs": _with_inputs(list[Annotated[Input, MediaType("image/*")]] | None)},
+            "Wrong.Inputs.image must be one file",
+        ),
     ],
 )
 def test_a_wrong_declaration_is_a_sentence(changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(AuthoringError, match=sentence):
         Runner.of(_echo(**changes))
+
+
+@pytest.mark.parametrize(
+    ("defaults", "sentence"),
+    [
+        ({"share": 1.5}, r'tier "draft" of runner "mix" does not fit Mix.Params: share=1.5: Input should be less than'),
+        ({"share": "0.5"}, r"share='0.5': Input should be a valid number"),
+        ({"mode": "multiply"}, r"mode='multiply': String should match pattern"),
+        ({"shade": 0.5}, r'sets "shade", which no function of it takes; they take mode, seed, share'),
+    ],
+)
+def test_a_tiers_default_that_would_fail_every_job_is_told_to_its_author(
+    defaults: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(AuthoringError, match=sentence):
+        Runner("mix", (Mix,), tiers=(TierDeclaration(quality=Quality.DRAFT, pipeline="p", defaults=defaults),))
+
+
+def test_a_tiers_default_is_judged_without_what_a_request_brings() -> None:
+    class Size(enum.StrEnum):
+        SMALL = "small"
+
+    class Framed(Mix):
+        class Params(Function.Params):
+            prompt: str
+            size: Size = Size.SMALL
+            sides: tuple[int, int] = (1, 1)
+
+    defaults = {"size": "small", "sides": [2, 3], "mode": "add"}
+    tier = TierDeclaration(quality=Quality.DRAFT, pipeline="p", defaults=defaults)
+    framed = type("Other", (Framed,), {"name": "framed", "example": {}})
+    assert Runner("mix", (Mix, framed), tiers=(tier,)).tiers == (tier,)
+
+
+def test_a_missing_dependency_is_not_told_as_a_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flipper_of_mine.py").write_text("import flip\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AuthoringError, match=r'flipper_of_mine imports "flip", which .* does not have'):
+        load("flipper_of_mine:Flip")
+    with pytest.raises(AuthoringError, match=r'there is no module "flipping.of_mine"'):
+        load("flipping.of_mine:Flip")
 
 
 def test_a_function_without_run_is_told_so() -> None:

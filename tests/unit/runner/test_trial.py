@@ -31,7 +31,7 @@ class Draw(Function):
         raise NotImplementedError
 
 
-TIERS = (TierDeclaration(quality=Quality.DRAFT, pipeline="p", defaults={"steps": 10, "width": 512}),)
+TIERS = (TierDeclaration(quality=Quality.DRAFT, pipeline="p", defaults={"steps": 10, "lines": 3}),)
 RUNNER = describe(Runner("studio", (Draw, Echo), tiers=TIERS))
 
 
