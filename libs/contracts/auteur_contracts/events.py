@@ -106,6 +106,9 @@ class Envelope(Told):
     project: Label
     name: str
     uid: str
+    request_id: str = ""
+    """Of the submit that asked for the job, in facts of the operator or engine: tells it from another of its name while
+    its uid is not known."""
     node_id: str = ""
     data: FactData
 

@@ -66,6 +66,7 @@ def envelope(job: GenerationJob, fact: DecidedFact, *, source: str, now: datetim
         project=job.spec.project,
         name=meta.name,
         uid=meta.uid,
+        request_id=meta.annotations.get(names.ANNOTATION_REQUEST_ID, ""),
         node_id=meta.annotations.get(names.ANNOTATION_NODE_ID, ""),
         data=fact,
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi_offline import FastAPIOffline
 
 from auteur_contracts.errors import AuteurError, InvalidRequest
 from auteur_contracts.web.http import ErrorReply
@@ -67,8 +66,9 @@ def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
             log.info("gateway started", version=auteur_version(), namespace=settings.gateway.namespace)
             yield
 
-    app = FastAPIOffline(
-        static_url=pages.DOCS_ASSETS,
+    app = FastAPI(
+        docs_url=None,  # both by `pages`, without a CDN
+        redoc_url=None,
         title="Auteur",
         version=auteur_version(),
         description=_DESCRIPTION,
@@ -106,8 +106,8 @@ async def running(settings: Settings, now: Clock) -> AsyncIterator[Context]:
         writer = Writer(engines.writer, namespace=settings.gateway.namespace, queue_limit=settings.gateway.queue_limit)
         await stack.enter_async_context(writer.running())
         context, relay = _assemble(settings, now, bus, store, engines, writer)
-        await stack.enter_async_context(relay.running())
         await context.projection.load()
+        await stack.enter_async_context(relay.running())
         with contextlib.suppress(AuteurError):
             await context.catalogue.refresh()
         await stack.enter_async_context(_background(context, writer))
@@ -134,6 +134,7 @@ def _assemble(
         silence=wanted.silence.total_seconds(),
         now=now,
     )
+    relay.on_refused = projection.refuse
     service = Generations(
         rules=Rules(
             namespace=wanted.namespace,

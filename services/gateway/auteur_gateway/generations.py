@@ -68,6 +68,8 @@ _CODES = {
 }
 _NAME_TRIES = 4
 _SNAPSHOT_TASKS = 100
+LARGEST_JOB = 384 * 1024
+"""Bytes as a command, of the 1 MiB that a NATS message holds by default: answers have it with its plan."""
 
 
 @dataclass(frozen=True)
@@ -213,11 +215,13 @@ class Generations:
     async def _admit(self, jobs: Sequence[GenerationJob], *, key: str = "", fingerprint: str = "") -> Created:
         self.check(jobs[0])
         rows = tuple(self._row(job) for job in jobs)
+        commands = tuple(self._commands.submit(row) for row in rows)
+        check_size(commands[0])
         reply = created_reply(rows)
         digest = hashlib.sha256(f"{self.rules.namespace}/{key}".encode()).hexdigest() if key else ""
         admission = Admission(
             rows,
-            tuple(self._commands.submit(row) for row in rows),
+            commands,
             Key(digest, fingerprint, reply.model_dump_json(), self._now()) if key else None,
         )
         admitted = await self._writer.admit(admission)
@@ -422,6 +426,17 @@ class Generations:
             url=form.url,
             fields=form.fields | {"key": key, "Content-Type": request.media_type},
             expires_at=now + self.rules.upload_lifetime,
+        )
+
+
+def check_size(submit: OutboxRow) -> None:
+    """What the bus takes, with room for what grows with a job: its plan says its parameters once more."""
+    size = len(submit.payload.encode())
+    if size > LARGEST_JOB:
+        raise AuteurError(
+            f"the job has {size // 1024} KiB and may have {LARGEST_JOB // 1024}; upload large things with "
+            "POST /v1/uploads and name them as inputs",
+            code=Code.TOO_LARGE,
         )
 
 

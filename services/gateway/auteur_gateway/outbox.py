@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 from auteur_contracts.errors import AuteurError, Unavailable
@@ -10,7 +10,7 @@ from auteur_gateway.database import repository
 from auteur_gateway.database.models import OutboxRow
 from auteur_gateway.database.repository import Repository
 from auteur_gateway.database.writer import Writer
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, TooLarge
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 
@@ -19,6 +19,10 @@ _LANES = 64
 _SWEEP = 5.0
 _OVERDUE = timedelta(seconds=10)
 """Age after which a row that nobody here has in hand is taken up: its process died."""
+
+
+def _nobody_cares(_row: OutboxRow, _why: AuteurError) -> None:
+    pass
 
 
 class Relay:
@@ -31,6 +35,8 @@ class Relay:
         self._in_hand: set[int] = set()
         self._sent: list[int] = []
         self._any_sent = asyncio.Event()
+        self.on_refused: Callable[[OutboxRow, AuteurError], None] = _nobody_cares
+        """Told of a command that the bus will never take."""
 
     def kick(self, commands: Sequence[OutboxRow]) -> None:
         """These were committed: send them now."""
@@ -64,6 +70,10 @@ class Relay:
             except Unavailable as error:
                 log.warning("command waits for the bus", subject=row.subject, error=str(error))
                 await asyncio.sleep(0.5)
+            except TooLarge as error:
+                log.error("command dropped", subject=row.subject, error=error.message)  # noqa: TRY400  # no bug of ours
+                self.on_refused(row, error)
+                return
             else:
                 return
 

@@ -27,6 +27,8 @@ from auteur_gateway.overlay import Live, Seen, hear, is_running, is_waiting, ove
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
+from auteur_lifecycle import status as lifecycle
+from auteur_lifecycle.refusal import Refusal
 
 log = get_logger()
 _FLUSH_EVERY = 0.03
@@ -191,7 +193,9 @@ class Projection:
         if tracked := self._by_uid.get(fact.uid):
             return tracked
         unbound = self._by_name.get(fact.name)
-        if unbound is None or unbound.row.uid or unbound.reused or fact.uid in self._done:
+        if unbound is None or unbound.row.uid or fact.uid in self._done:
+            return None
+        if fact.request_id != unbound.row.request_id and (fact.request_id or unbound.reused):
             return None
         self._bind(unbound, fact.uid)
         return unbound
@@ -238,7 +242,7 @@ class Projection:
         rows = [tracked.row for tracked in dirty.values()]
         if not (rows or starting or releases):
             return
-        commands = [*releases, *(self._release(row) for row in rows if row.finished)]
+        commands = [*releases, *(self._release(row) for row in rows if row.finished and row.uid)]
         try:
             await self._writer.change(repository.save_statuses(rows, sorted(starting), commands))
         except AuteurError:
@@ -306,6 +310,16 @@ class Projection:
                 await self._take_in((await self._list(ListJobs(names=page))).items)
             except AuteurError as error:
                 log.debug("places in the queue not learned", error=str(error))
+
+    def refuse(self, command: OutboxRow, why: AuteurError) -> None:
+        """The bus will never take this command: a job that was to be made by it has failed."""
+        tracked = self._by_name.get(command.lane)
+        if tracked is None or tracked.row.version or not command.msg_id.startswith(tracked.row.request_id):
+            return
+        row = tracked.row
+        refusal = Refusal(Reason.INVALID_REQUEST, f"The job is too large to be handed on: {why.message}.")
+        status = lifecycle.refuse(row.job.model_copy(update={"status": row.status}), refusal, self._now())
+        self._take(tracked, replace(row, version=1, status=status))
 
     async def meet_strangers_forever(self) -> None:
         """Jobs that came by other means, facts that overtook their row, and those of a name that was used before."""

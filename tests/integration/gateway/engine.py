@@ -51,12 +51,12 @@ from auteur_lifecycle.resolve import resolve
 BUCKET = "auteur"
 
 
-def echo_runner(name: str = "echo", *, ready: bool = True) -> FunctionRunner:
+def echo_runner(name: str = "echo", *, ready: bool = True, longest_prompt: int = 2000) -> FunctionRunner:
     """A runner of `text-to-image` with few parameters, in draft and standard."""
     schema = {
         "type": "object",
         "properties": {
-            "prompt": {"type": "string", "maxLength": 2000},
+            "prompt": {"type": "string", "maxLength": longest_prompt},
             "steps": {"type": "integer", "minimum": 1, "maximum": 500},
             "seed": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
         },
@@ -101,6 +101,8 @@ class PlayedEngine:
         self.deaf = False
         """Commands are swallowed, as by an engine whose database was lost."""
         self.swallowed = 0
+        self.says_requests = True
+        """Its facts carry the request id, as workers' and older engines' do not."""
         self.attentive = asyncio.Event()
         """Cleared: commands wait, as for an engine that is busy."""
         self.attentive.set()
@@ -189,6 +191,7 @@ class PlayedEngine:
             condition(ConditionType.SUCCEEDED, ConditionStatus.FALSE, refusal.reason, refusal.message),
         )
         await self._decide(job, GenerationJobStatus(conditions=ended, completion_time=now()), Rejected)
+        del self.jobs[job.metadata.name]  # none was made
 
     async def dispatch(self, name: str) -> None:
         job = self.jobs[name]
@@ -251,10 +254,11 @@ class PlayedEngine:
 
     async def say(self, name: str, data: FactData) -> None:
         if not self.silent:
-            await self.bus.publish_fact(envelope(self.jobs[name], data))
+            with_request = self.says_requests and isinstance(data, DecidedFact)
+            await self.bus.publish_fact(envelope(self.jobs[name], data, with_request=with_request))
 
 
-def envelope(job: GenerationJob, data: FactData, source: str = "engine") -> Envelope:
+def envelope(job: GenerationJob, data: FactData, source: str = "engine", *, with_request: bool = False) -> Envelope:
     return Envelope(
         id=str(uuid.uuid4()),
         source=source,
@@ -265,6 +269,7 @@ def envelope(job: GenerationJob, data: FactData, source: str = "engine") -> Enve
         project=job.spec.project,
         name=job.metadata.name,
         uid=job.metadata.uid,
+        request_id=job.metadata.annotations.get(names.ANNOTATION_REQUEST_ID, "") if with_request else "",
         node_id=job.metadata.annotations.get(names.ANNOTATION_NODE_ID, ""),
         data=data,
     )

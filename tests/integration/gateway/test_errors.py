@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from auteur_contracts.subjects import Verb
+from auteur_kit.bus import Bus
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
-from tests.integration.gateway.engine import PlayedEngine
+from tests.integration.gateway.engine import PlayedEngine, echo_runner
 from tests.support.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -60,6 +62,44 @@ async def test_a_wrong_request_is_named(
     assert says in error["message"], error
     assert len(answer.text) < 3000
     assert engine.commands == []
+
+
+async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Running, engine: PlayedEngine) -> None:
+    notes = {f"note-{number}": "x" * 30_000 for number in range(9)}
+    document = {"metadata": {"name": "star", "annotations": notes}, "spec": {"params": {"prompt": "a star"}}}
+    answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
+    assert (answer.status_code, error_of(answer)["details"]["field"]) == (422, "metadata.annotations")
+    assert "annotations have 270054 bytes together and may have 262144" in error_of(answer)["message"]
+
+    await engine.offer(echo_runner(longest_prompt=2**20))
+    runners = light_gateway.context.catalogue.runners
+    await eventually(lambda: light_gateway.context.catalogue.runners != runners, "the new schema")
+    answer = await light_gateway.http.post("/v1/generations", json={"params": {"prompt": "x" * 400_000}})
+    assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
+    assert "may have 384; upload large things" in error_of(answer)["message"]
+    assert engine.commands == []
+
+
+async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nobody(
+    light_gateway: Running, engine: PlayedEngine, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auteur_gateway.generations.LARGEST_JOB", 2**30)
+    monkeypatch.setattr(light_gateway.context.bus._nats, "_max_payload", 64 * 1024)
+    document = {
+        "metadata": {"name": "star", "annotations": {"note": "x" * 70_000}},
+        "spec": {"params": {"prompt": "a star"}},
+    }
+    assert (await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)).status_code == 201
+
+    async def failed() -> bool:
+        return bool((await light_gateway.http.get("/v1/generations/star")).json()["status"] == "failed")
+
+    await eventually(failed, "the job to fail")
+    reply = (await light_gateway.http.get("/v1/generations/star")).json()
+    assert "too large" in reply["message"]
+    await eventually(lambda: light_gateway.context.projection.unfinished == 0, "the archive")
+    assert (await light_gateway.http.delete("/v1/generations/star")).status_code == 204
+    await eventually(lambda: ("star", Verb.DELETE) in engine.commands, "the lane to go on")
 
 
 async def test_a_body_in_pieces_is_counted_too(light_gateway: Running) -> None:

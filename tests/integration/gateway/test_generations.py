@@ -11,7 +11,7 @@ from auteur_contracts.resources import Failure
 from auteur_contracts.subjects import Verb
 from auteur_contracts.vocabulary import Fault, Reason
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
-from tests.integration.gateway.engine import PlayedEngine, picture
+from tests.integration.gateway.engine import PlayedEngine, echo_runner, picture
 from tests.support.waiting import eventually
 
 
@@ -91,9 +91,14 @@ async def test_a_name_is_taken_until_its_job_is_deleted(gateway: Running, engine
     assert await status_of(gateway.http, "star") == "queued"
 
 
+@pytest.mark.parametrize("says_requests", [True, False])
 async def test_what_happens_to_a_deleted_job_is_not_taken_for_its_namesake(
-    gateway: Running, engine: PlayedEngine
+    gateway: Running,
+    engine: PlayedEngine,
+    *,
+    says_requests: bool,
 ) -> None:
+    engine.says_requests = says_requests
     engine.attentive.clear()
     await created(gateway, name="star")
     assert (await gateway.http.delete("/v1/generations/star")).status_code == 204
@@ -112,6 +117,21 @@ async def test_what_happens_to_a_deleted_job_is_not_taken_for_its_namesake(
     await engine.succeed("star")
     await eventually(lambda: ("star", Verb.RELEASE) in engine.commands, "the archive")
     assert await status_of(gateway.http, "star") == "done"
+
+
+async def test_a_refusal_under_a_name_that_was_used_before_is_heard(gateway: Running, engine: PlayedEngine) -> None:
+    engine.attentive.clear()
+    await created(gateway, name="star", runner="echo")
+    await gateway.http.delete("/v1/generations/star")
+    await created(gateway, name="star", runner="echo")
+    engine.runner = echo_runner("another")
+    engine.attentive.set()  # both are refused, and neither is a job that could be asked for
+
+    async def failed() -> bool:
+        return await status_of(gateway.http, "star") == "failed"
+
+    await eventually(failed, "the refusal")
+    assert [verb for _, verb in engine.commands].count(Verb.SUBMIT) == 2
 
 
 async def test_a_name_that_was_used_before_is_remembered_over_a_restart(

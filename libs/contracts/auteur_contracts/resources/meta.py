@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from auteur_contracts.model import Told
 from auteur_contracts.names import DEFAULT_NAMESPACE
@@ -11,6 +11,19 @@ from auteur_contracts.quantities import JobName, Label
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Reason
 
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+MAX_ANNOTATION_BYTES = 256 * 1024
+
+
+def _bounded(annotations: dict[str, str]) -> dict[str, str]:
+    """As an API server has it: names and values together."""
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in annotations.items())
+    if size > MAX_ANNOTATION_BYTES:
+        raise ValueError(f"annotations have {size} bytes together and may have {MAX_ANNOTATION_BYTES}")
+    return annotations
+
+
+Annotations = Annotated[dict[str, str], AfterValidator(_bounded)]
 
 
 class ObjectMeta(Told):
@@ -22,7 +35,7 @@ class ObjectMeta(Told):
     generation: int = 1
     resource_version: str = ""
     labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=64)
+    annotations: Annotations = Field(default_factory=dict, max_length=64)
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
 
