@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
 _DURATION = r"^([0-9]+(ms|s|m|h|d))+$"
 _WHOLE = re.compile(r"([0-9]+(ms|s|m|h|d))+")
@@ -64,8 +64,9 @@ MAX_OUTPUTS = 256
 MAX_WARNINGS = 32
 """What the status of a job holds."""
 
-Usd = Annotated[
-    Decimal,
-    PlainSerializer(lambda value: format(value, "f"), return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}),
-]
+_MONEY = PlainSerializer(lambda value: format(value, "f"), return_type=str)
+_MONEY_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "maxLength": 32})
+Usd = Annotated[Decimal, Field(ge=0, le=10**15, decimal_places=12), _MONEY, _MONEY_SCHEMA]
+"""A sum: bounded, so that it can always be added and rounded to the millionth."""
+UsdPerSecond = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=12), _MONEY, _MONEY_SCHEMA]
+"""A price: small enough that years of it are still a sum."""

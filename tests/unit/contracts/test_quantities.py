@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from auteur_contracts.quantities import Duration, FileName, Identifier, JobName, Usd, format_duration, parse_duration
+from auteur_contracts.quantities import (
+    Duration,
+    FileName,
+    Identifier,
+    JobName,
+    Usd,
+    UsdPerSecond,
+    format_duration,
+    parse_duration,
+)
 
 durations: TypeAdapter[timedelta] = TypeAdapter(Duration)
 milliseconds = st.integers(0, 366 * 86400 * 1000).map(lambda count: timedelta(milliseconds=count))
@@ -81,3 +90,16 @@ def test_money_is_written_in_full() -> None:
     assert money.dump_json(Decimal("1E-6")) == b'"0.000001"'
     assert money.dump_json(Decimal("1E+2")) == b'"100"'
     assert money.validate_json('"0.0123"') == Decimal("0.0123")
+
+
+@pytest.mark.parametrize("kind", [Usd, UsdPerSecond])
+@pytest.mark.parametrize("wrong", ["-1", "1E+30", "1e-400", "NaN", "Infinity", "0.0000000000001", ""])
+def test_money_that_cannot_be_reckoned_with_is_refused(kind: Any, wrong: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(wrong)
+
+
+def test_a_year_at_the_highest_price_is_still_a_sum() -> None:
+    price = TypeAdapter(UsdPerSecond).validate_python("1000")
+    attempts, year = 16, 366 * 86400
+    assert TypeAdapter(Usd).validate_python(price * attempts * year)

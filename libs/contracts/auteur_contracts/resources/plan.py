@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from auteur_contracts.model import JsonObject, Told
-from auteur_contracts.quantities import FileName, Identifier, Usd
+from auteur_contracts.quantities import FileName, Identifier, UsdPerSecond
 from auteur_contracts.vocabulary import Quality
 
 Optimization = Annotated[str, StringConstraints(max_length=64)]
@@ -20,7 +20,7 @@ class Tier(Told):
     optimizations: tuple[Optimization, ...] = Field((), max_length=16)
     threads: int = Field(0, ge=0)
     """CPU threads the tier pins, part of what makes bytes repeatable. 0: not pinned."""
-    usd_per_second: Usd | None = None
+    usd_per_second: UsdPerSecond | None = None
 
 
 class PlannedInput(Told):

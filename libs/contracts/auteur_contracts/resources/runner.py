@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from auteur_contracts.model import Asked, JsonObject, Told
 from auteur_contracts.names import API_VERSION
-from auteur_contracts.quantities import Duration, Identifier, Label, Usd
+from auteur_contracts.quantities import Duration, Identifier, Label, UsdPerSecond
 from auteur_contracts.resources.meta import ObjectMeta
 from auteur_contracts.resources.plan import Optimization
 from auteur_contracts.vocabulary import QualityName
@@ -48,7 +48,7 @@ class FunctionDeclaration(Asked):
 
 
 class Price(Asked):
-    usd_per_second: Usd
+    usd_per_second: UsdPerSecond
 
 
 class Warm(Asked):
