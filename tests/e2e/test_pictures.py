@@ -1,13 +1,16 @@
 """The main job with the model that comes along: a prompt becomes a picture that shows it."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.support.stack import CHECKOUT, Stack, running
 from tests.support.waiting import wait_for
@@ -29,7 +32,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def picture_of(stack: Stack, **asked: Any) -> tuple[dict[str, Any], bytes]:
     job = stack.finished(stack.submit(**{"function": "text-to-image"} | asked), seconds=120)
     assert job["status"] == "done", job
-    return job, httpx.get(job["outputs"][0]["url"], follow_redirects=True).content
+    return job, httpx.get(urljoin(stack.url, job["outputs"][0]["url"]), follow_redirects=True).content
 
 
 def shown_in(picture: bytes, folder: Path) -> str:
@@ -90,3 +93,43 @@ def test_cancel_stops_the_model_and_the_next_picture_is_as_if_nothing_had_happen
 def denoising(stack: Stack, job: str) -> bool:
     _, reply = stack.call("GET", f"/v1/generations/{job}")
     return bool(reply and reply["progress"] and (reply["progress"].get("step") or 0) > 5)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no browser is installed")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        yield opened.new_page()
+        opened.close()
+
+
+def test_a_prompt_that_is_typed_into_the_page_becomes_a_picture_on_it(studio: Stack, page: Page) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(error.message))
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.goto(studio.url)
+    expect(page.get_by_text("live")).to_be_visible()
+
+    page.get_by_label("Prompt").fill("a large purple ring on a yellow background")
+    page.get_by_role("button", name="Generate").click()
+
+    picture = page.get_by_alt_text("Result: a large purple ring on a yellow background")
+    expect(picture).to_be_visible(timeout=60_000)
+    assert picture.evaluate("image => image.naturalWidth") == 128
+    page.reload()
+    expect(picture).to_be_visible()
+    assert problems == []
+
+
+@pytest.mark.parametrize(("path", "shown"), [("/docs", "/v1/generations"), ("/redoc", "Auteur")])
+def test_the_documentation_is_shown_without_a_way_outside(studio: Stack, page: Page, path: str, shown: str) -> None:
+    asked: list[str] = []
+    page.on("requestfinished", lambda request: asked.append(request.url))
+    page.goto(f"{studio.url}{path}")
+
+    expect(page.get_by_text(shown).first).to_be_visible()
+    assert asked
+    assert [url for url in asked if not url.startswith((studio.url, "data:", "blob:"))] == []

@@ -45,7 +45,7 @@ class StandaloneSettings(BaseModel):
     log_bytes: int = Field(10 * 1024**2, ge=4096)
     """A part's log is put aside when it is larger; one older log is kept."""
     environments: Path | None = None
-    """Folder of runners' Python environments. Default: `envs` in the data folder."""
+    """Folder of runners' Python environments, all of which are looked into. Default: those of the checkout's runners."""
     discover: bool = True
     """Register the runners that are installed beside the platform."""
 
