@@ -198,7 +198,8 @@ def stop(layout: Layout, *, seconds: float = 15.0) -> bool:
     deadline = time.monotonic() + seconds
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
-    while runs(layout) and time.monotonic() < deadline:
+    # Its lock is free a moment before it has ended itself.
+    while (runs(layout) or (pid is not None and processes.start_mark(pid))) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
     _clear(layout)
     return True

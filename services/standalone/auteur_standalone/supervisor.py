@@ -55,14 +55,18 @@ class Prepared:
 def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], asked_port: int | None) -> Prepared:
     """Under the lock, before anything starts: folders, leftovers, secrets, ports, NATS's configuration."""
     layout.make()
-    _clear_leftovers(layout)
+    # What died just now, and not by us, may hold its port for another moment; nobody else is waited for.
+    patience = _PORT_PATIENCE if _clear_leftovers(layout) else 0.0
     config = configs.load(layout.config) or configs.generate(configs.draw_secret, ports.free_ports)
-    config = configs.moved(config, lambda port: not _free_soon(port), ports.free_ports)
+    config = configs.moved(config, lambda port: not _free_soon(port, patience), ports.free_ports)
     if asked_port is not None:
         config = _with_gateway_port(config, asked_port)
     configs.save(layout.config, config)
     wanted = asked_port or settings.gateway.port or config.ports.gateway
-    port, notes = _choose_gateway_port(settings.gateway.host, wanted, insist=asked_port is not None)
+    free = _free_soon(wanted, patience, settings.gateway.host)
+    port, notes = (
+        (wanted, ()) if free else _other_gateway_port(settings.gateway.host, wanted, insist=asked_port is not None)
+    )
     machine = Machine(_with_gateway_port(config, port), layout, settings, environ)
     _write_private(layout.nats_config(), stack.nats_configuration(machine))
     return Prepared(machine, notes)
@@ -72,19 +76,20 @@ def _with_gateway_port(config: Config, port: int) -> Config:
     return config.model_copy(update={"ports": config.ports.model_copy(update={"gateway": port})})
 
 
-def _clear_leftovers(layout: Layout) -> None:
-    """After a kill -9 of a supervisor whose children could not die with it."""
-    for path in layout.run.glob("*.pid"):
+def _clear_leftovers(layout: Layout) -> bool:
+    """After a kill -9 of a supervisor whose children could not die with it. Whether there was such an end."""
+    left = list(layout.run.glob("*.pid"))
+    for path in left:
         pid = processes.end_leftover(path) if path.stem != _SUPERVISOR else None
         if pid is not None:
             log.warning("left over from a crash, ended", part=path.stem, pid=pid)
     shutil.rmtree(layout.scratch, ignore_errors=True)
     layout.scratch.mkdir()
+    return bool(left)
 
 
-def _free_soon(port: int, host: str = parts.LOOPBACK) -> bool:
-    """What just died may hold its port for another moment."""
-    deadline = time.monotonic() + _PORT_PATIENCE
+def _free_soon(port: int, patience: float, host: str = parts.LOOPBACK) -> bool:
+    deadline = time.monotonic() + patience
     while not ports.is_free(port, host):
         if time.monotonic() > deadline:
             return False
@@ -92,13 +97,11 @@ def _free_soon(port: int, host: str = parts.LOOPBACK) -> bool:
     return True
 
 
-def _choose_gateway_port(host: str, wanted: int, *, insist: bool) -> tuple[int, tuple[str, ...]]:
-    if _free_soon(wanted, host):
-        return wanted, ()
-    other = next((port for port in range(wanted + 1, 65536) if ports.is_free(port, host)), None)
+def _other_gateway_port(host: str, taken: int, *, insist: bool) -> tuple[int, tuple[str, ...]]:
+    other = next((port for port in range(taken + 1, 65536) if ports.is_free(port, host)), None)
     if insist or other is None:
-        raise Conflict(f"port {wanted} is taken by another program", hint="name another one: auteur up --port PORT")
-    return other, (f"port {wanted} is taken by another program: this stack listens on {other}",)
+        raise Conflict(f"port {taken} is taken by another program", hint="name another one: auteur up --port PORT")
+    return other, (f"port {taken} is taken by another program: this stack listens on {other}",)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -192,23 +193,6 @@ def test_after_a_kill_of_the_supervisor_the_next_up_clears_what_is_left_and_data
     run_echo(stack)
 
 
-def test_another_programs_port_is_left_to_it_and_the_next_is_taken(tmp_path: Path) -> None:
-    with socket.socket() as foreign:
-        foreign.bind(("127.0.0.1", 0))
-        foreign.listen()
-        port = foreign.getsockname()[1]
-        stack = Stack(tmp_path / "home", port=port)
-        told = stack.up()
-        assert stack.url != f"http://127.0.0.1:{port}"
-        assert f"port {port} is taken by another program: this stack listens on" in told.stderr
-        assert stack.ready()
-        stack.end()
-        refused = stack.auteur("up", "--port", str(port))
-        assert refused.returncode == 2
-        assert "--port" in refused.stderr
-        stack.end()
-
-
 def test_in_the_foreground_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> None:
     """And listens where it is told to: all of 127.0.0.0/8 is this machine on Linux."""
     host = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
@@ -238,19 +222,32 @@ def test_a_part_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) ->
     assert not stack.leftovers()
 
 
-def test_inner_ports_that_somebody_took_are_exchanged_and_data_survives(stack: Stack) -> None:
+def test_ports_that_somebody_took_are_left_to_them_and_data_survives(stack: Stack) -> None:
     stack.add_echo()
     stack.up()
     output = run_echo(stack, "moved")
     address, before = stack.url, stack.config.ports
     stack.down()
+    with listening(stack.port), listening(before.store.s3):
+        told = stack.up()
+        assert f"port {stack.port} is taken by another program: this stack listens on" in told.stderr
+        assert stack.url != address
+        assert stack.config.ports.store.s3 != before.store.s3
+        assert stack.part("store").state is PartState.RUNNING
+        status, echoed = stack.call("GET", output.removeprefix(address))
+        assert (status, echoed["text"]) == (200, "moved")
+        run_echo(stack)
+        stack.down()
+        refused = stack.auteur("up", "--port", str(stack.port))
+        assert refused.returncode == 2
+        assert "name another one: auteur up --port PORT" in refused.stderr
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Another program."""
     with socket.socket() as foreign:
         foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of ours are still in TIME_WAIT
-        foreign.bind(("127.0.0.1", before.store.s3))
+        foreign.bind(("127.0.0.1", port))
         foreign.listen()
-        stack.up()
-    assert stack.config.ports.store.s3 != before.store.s3
-    assert stack.part("store").state is PartState.RUNNING
-    status, echoed = stack.call("GET", output.removeprefix(address))
-    assert (status, echoed["text"]) == (200, "moved")
-    run_echo(stack)
+        yield
