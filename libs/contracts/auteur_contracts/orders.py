@@ -32,8 +32,9 @@ class ClaimRequest(Told):
     attempt: int
     worker: str
     nonce: str = Field(max_length=64)
-    """Drawn anew for every order taken: asking again with the same nonce is the same claim (a lost reply), with another
-    nonce it is a second claim and refused."""
+    """Drawn by the worker once an attempt, and kept until it is granted or refused, however often the order is
+    delivered: asking again with the same nonce is the same claim (its reply was lost), with another one it is a second
+    claim and refused."""
 
 
 class InputLink(Told):

@@ -1,8 +1,10 @@
 """Settings that several programs share. Each nests them in a `BaseSettings` of its own with prefix `AUTEUR_`."""
 
 from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 
 
 class NatsSettings(BaseModel):
@@ -25,8 +27,18 @@ class StoreSettings(BaseModel):
     secret_key: SecretStr = SecretStr("")
 
 
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
 class LogSettings(BaseModel):
-    level: str = "info"
-    """debug, info, warning or error."""
+    level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
     json_lines: bool = True
     """One JSON object a line; false for people."""

@@ -1,5 +1,6 @@
 """Keeps one child ready for the right tier, and replaces it when it was killed, crashed or is not to be trusted."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 
@@ -9,6 +10,10 @@ from auteur_runner.describe import same_setup
 from auteur_runner.process import CANCEL_GRACE, ChildDied, ChildProcess, Launch, OnLog, SetupFailed
 
 
+class _Stopped(Exception):
+    """The job was cancelled before its child was ready to hear of it."""
+
+
 class Worker:
     """One job at a time, one child at a time."""
 
@@ -16,6 +21,7 @@ class Worker:
         self._launch = launch
         self._on_log = on_log
         self._child: ChildProcess | None = None
+        self._spawning: asyncio.Task[ChildProcess] | None = None
         self._current: tuple[str, int] | None = None
         self._cancelled = False
         self.load_seconds = 0.0
@@ -59,6 +65,8 @@ class Worker:
                         ending = event
                     else:
                         yield event
+        except _Stopped:
+            ending = protocol.Cancelled(forced=self.pid is None)
         except SetupFailed as error:
             ending = protocol.Cancelled(forced=True) if self._cancelled else protocol.Failed(failure=error.failure)
         except ChildDied as error:
@@ -86,13 +94,15 @@ class Worker:
                 yield event
 
     def cancel(self, uid: str, attempt: int, grace: float = CANCEL_GRACE) -> None:
-        """Stop this job, if it is the one that runs. While its model is loading there is nothing to ask: the child
-        is given the grace to finish and is killed then.
+        """Stop this job, if it is the one that runs. While its process starts or model loads there is nobody to ask:
+        they are given the grace to finish, and the process is killed then. Once is enough.
         """
         if self._current != (uid, attempt):
             return
         self._cancelled = True
-        if self._child is not None:
+        if self._spawning is not None:
+            asyncio.get_running_loop().call_later(grace, self._spawning.cancel)
+        elif self._child is not None:
             self._child.cancel(uid, attempt, grace)
 
     async def close(self) -> None:
@@ -101,10 +111,30 @@ class Worker:
             self._child = None
 
     async def _ensure_child(self) -> ChildProcess:
-        if self._child is None or not self._child.alive:
+        """Raises _Stopped where the job that needs it was cancelled."""
+        child = self._child
+        if child is None or not child.alive:
             await self._drop()
-            self._child = await ChildProcess.spawn(self._launch, self._on_log)
-        return self._child
+            self._look()
+            child = self._child = await self._spawn()
+        self._look()
+        return child
+
+    async def _spawn(self) -> ChildProcess:
+        self._spawning = asyncio.create_task(ChildProcess.spawn(self._launch, self._on_log))
+        try:
+            return await self._spawning
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None and own.cancelling():
+                raise
+            raise _Stopped from None  # by `cancel`: only the start was given up
+        finally:
+            self._spawning = None
+
+    def _look(self) -> None:
+        if self._current is not None and self._cancelled:
+            raise _Stopped
 
     async def _drop(self) -> None:
         child, self._child = self._child, None

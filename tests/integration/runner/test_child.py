@@ -1,10 +1,13 @@
 """A function in its own process: it may crash, hang, flood and be cancelled, and the next job is none the wiser."""
 
+import asyncio
+import contextlib
 import os
 import re
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,6 +102,44 @@ async def test_a_cancel_for_another_job_is_ignored(worker: Worker, order: OrderO
 
     told = await carry_out(worker, run, on=cancel_others)
     assert isinstance(told[-1], protocol.Succeeded)
+
+
+SLOW_TO_START = """
+import time
+time.sleep(3600)
+"""
+
+
+async def test_a_cancel_while_the_process_starts_stops_the_start(tmp_path: Path, order: OrderOf) -> None:
+    """As a deadline does: it is told once."""
+    (tmp_path / "slow.py").write_text(SLOW_TO_START)
+    worker = Worker(Launch(sys.executable, str(tmp_path / "slow.py")), lambda _: None)
+    run = order()
+    task = asyncio.create_task(carry_out(worker, run))
+    await eventually(lambda: worker._spawning is not None, "the process to start")
+    worker.cancel(run.uid, run.attempt, grace=0.2)
+    assert (await asyncio.wait_for(task, 10))[-1] == protocol.Cancelled(forced=True)
+    assert worker.pid is None
+    assert not list(_started_from(tmp_path))
+    await worker.close()
+
+
+def _started_from(folder: Path) -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in path.read_bytes():
+                yield int(path.parent.name)
+
+
+async def test_a_start_that_ends_within_the_grace_is_kept_for_the_next_job(worker: Worker, order: OrderOf) -> None:
+    run = order()
+    task = asyncio.create_task(carry_out(worker, run))
+    await eventually(lambda: worker._spawning is not None, "the process to start")
+    worker.cancel(run.uid, run.attempt, grace=60)
+    assert (await task)[-1] == protocol.Cancelled(forced=False)
+    pid = worker.pid
+    assert isinstance((await carry_out(worker, order()))[-1], protocol.Succeeded)
+    assert worker.pid == pid is not None
 
 
 async def test_a_late_cancel_of_the_job_before_does_not_hit_the_next(worker: Worker, order: OrderOf) -> None:

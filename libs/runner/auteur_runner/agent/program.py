@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from auteur_contracts import names
 from auteur_contracts.errors import Unavailable
 from auteur_contracts.resources import Tier
@@ -26,8 +28,12 @@ _CONNECT_TRY = timedelta(seconds=3)
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
-    settings = AgentSettings()
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        settings = AgentSettings()
+    except ValidationError as error:
+        parser.error(_complaint(error))
     scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="auteur-agent-"))
     identity = Identity(
         runner=arguments.runner,
@@ -45,6 +51,12 @@ def main(argv: Sequence[str]) -> int:
         return asyncio.run(_serve(identity, settings, tier))
     finally:
         shutil.rmtree(identity.scratch, ignore_errors=True)
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    name = "AUTEUR_" + "__".join(str(part) for part in first["loc"]).upper()
+    return f"{name}: {first['msg']}"
 
 
 def _parser() -> argparse.ArgumentParser:
