@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 GROUP = "auteur.studio"
-VERSION = "v1alpha1"
 API_VERSION: Final = "auteur.studio/v1alpha1"
 
 LABEL_PROJECT = f"{GROUP}/project"
 LABEL_JOB_UID = f"{GROUP}/job-uid"
+"""On what belongs to an attempt: its batch/v1 Job and pod on a cluster."""
 LABEL_RETRY_OF = f"{GROUP}/retry-of"
 ANNOTATION_NODE_ID = f"{GROUP}/node-id"
 ANNOTATION_REQUEST_ID = f"{GROUP}/request-id"
@@ -24,9 +24,9 @@ CATALOGUE_BUCKET = "catalogue"
 _EVENT_NAMESPACE = uuid.UUID("3d0a7cf2-5f0b-5d86-9a55-3f6a2f1c8f0e")
 
 
-def pool(runner: str, tier: str | None = None) -> str:
-    """The work queue of a runner's workers. One machine has one pool a runner; a cluster one for each tier."""
-    return runner if tier is None else f"{runner}-{tier}"
+def pool(runner: str) -> str:
+    """The work queue of a runner's workers."""
+    return runner
 
 
 def catalogue_key(namespace: str) -> str:
@@ -34,6 +34,7 @@ def catalogue_key(namespace: str) -> str:
 
 
 def attempt_name(job: str, attempt: int) -> str:
+    """What an attempt is called where it is an object of its own: a batch/v1 Job of a cluster."""
     return f"{job}-{attempt}"
 
 

@@ -39,7 +39,6 @@ class ConditionType(StrEnum):
     RUNNING = "Running"
     FINISHED = "Finished"
     SUCCEEDED = "Succeeded"
-    STALLED = "Stalled"
 
 
 class ConditionStatus(StrEnum):

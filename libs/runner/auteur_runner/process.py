@@ -24,7 +24,8 @@ _LAST_WORDS = 0.5
 """How long after a death the pipes are still read: a grandchild may hold them open."""
 _MAX_LINE = 4096
 _TAIL = 20
-_PRIVATE = ("AUTEUR_NATS__", "AUTEUR_STORE__", "AUTEUR_GATEWAY__", "AUTEUR_ENGINE__")
+_PRIVATE = ("AUTEUR_NATS", "AUTEUR_STORE", "AUTEUR_GATEWAY", "AUTEUR_ENGINE", "AUTEUR_TOKEN")
+"""Settings are read in any case, and a whole group may be one variable of JSON (`AUTEUR_NATS`)."""
 
 OnLog = Callable[[protocol.Log], None]
 
@@ -372,8 +373,8 @@ class ChildProcess:
 
 
 def _environment(launch: Launch) -> dict[str, str]:
-    """Ours without what is none of an author's business: the way to NATS, store and databases."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)}
+    """Ours without what is none of an author's business: the way to NATS, store and databases, a person's token."""
+    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(_PRIVATE)}
     return {**inherited, **dict(launch.environment), "PYTHONUNBUFFERED": "1"}
 
 

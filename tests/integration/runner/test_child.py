@@ -457,11 +457,16 @@ async def test_a_child_that_died_while_it_was_idle_costs_no_job(worker: Worker, 
     assert worker.pid not in (None, before)
 
 
-async def test_a_child_is_not_told_the_way_to_nats(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTEUR_NATS__PASSWORD", "secret")
+async def test_a_child_is_told_no_secret_of_the_platform(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "AUTEUR_NATS__PASSWORD auteur_nats__url AUTEUR_NATS AUTEUR_STORE__SECRET_KEY AUTEUR_STORE AUTEUR_TOKEN"
+    secret += " AUTEUR_GATEWAY__TOKENS AUTEUR_GATEWAY__DATABASE_URL AUTEUR_ENGINE__SECRET Auteur_Engine__Secret"
+    for name in secret.split():
+        monkeypatch.setenv(name, "s3cret-of-ours")
+    monkeypatch.setenv("AUTEUR_FLUX__TOKEN", "the author's own")
     await worker.describe()
     assert worker.pid is not None
-    assert b"AUTEUR_NATS__PASSWORD" not in _environment(worker.pid)
+    assert b"s3cret-of-ours" not in _environment(worker.pid)
+    assert b"AUTEUR_FLUX__TOKEN=the author's own" in _environment(worker.pid)
 
 
 def _environment(pid: int) -> bytes:

@@ -1,5 +1,6 @@
 """Names: keys that storage, labels and ids are made of."""
 
+import re
 import uuid
 
 import pytest
@@ -90,7 +91,11 @@ def test_short_ids_are_labels() -> None:
     assert names.short_id(b"\xff" * 5) == "77777777"
 
 
-def test_pools_and_attempts() -> None:
-    assert names.pool("diffusion") == "diffusion"
-    assert names.pool("diffusion", "draft") == "diffusion-draft"
+def test_an_attempt_of_the_longest_name_is_still_a_label() -> None:
     assert names.attempt_name("demo", 2) == "demo-2"
+    assert len(names.attempt_name("x" * 50, 10**12 - 1)) <= 63
+
+
+@pytest.mark.parametrize("key", [names.LABEL_PROJECT, names.LABEL_JOB_UID, names.LABEL_RETRY_OF])
+def test_labels_are_qualified_names_of_our_group(key: str) -> None:
+    assert re.fullmatch(r"auteur\.studio/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", key)
