@@ -2,10 +2,9 @@
 are passed on to it as they are.
 """
 
-import logging
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from auteur_contracts.errors import InvalidRequest
@@ -29,23 +28,12 @@ class GatewayPlace(BaseModel):
     port: int | None = Field(None, ge=1, le=65535)
 
 
-class Logs(LogSettings):
-    """Of the supervisor, and by the same variables of every program."""
-
-    @field_validator("level")
-    @classmethod
-    def _is_a_level(cls, level: str) -> str:
-        known = logging.getLevelNamesMapping()
-        if level.upper() not in known:
-            raise ValueError("should be debug, info, warning or error")
-        return level
-
-
 class StandaloneSettings(BaseModel):
     log_bytes: int = Field(10 * 1024**2, ge=4096)
     """A part's log is put aside when it is larger; one older log is kept."""
     environments: Path | None = None
-    """Folder of runners' Python environments, all of which are looked into. Default: those of the checkout's runners."""
+    """Folder of runners' Python environments, all of which are looked into. Default: those of the checkout's
+    runners."""
     discover: bool = True
     """Register the runners that are installed beside the platform."""
 
@@ -56,7 +44,7 @@ class Settings(BaseSettings):
     nats: External = External()
     store: ExternalStore = ExternalStore()
     gateway: GatewayPlace = GatewayPlace()
-    log: Logs = Logs()
+    log: LogSettings = LogSettings()
     standalone: StandaloneSettings = StandaloneSettings()
 
 

@@ -77,7 +77,7 @@ def test_wrong_settings_and_names_are_refused_in_a_sentence(tmp_path: Path) -> N
     stack = Stack(tmp_path / "home", AUTEUR_LOG__LEVEL="loud")
     refused = stack.auteur("up")
     assert refused.returncode == 2
-    assert refused.stderr == "error: AUTEUR_LOG__LEVEL should be debug, info, warning or error\n"
+    assert refused.stderr == "error: AUTEUR_LOG__LEVEL should be 'debug', 'info', 'warning' or 'error'\n"
     stack.layout.config.write_text("kept")
     assert stack.auteur("runners", "remove", "../config").returncode == 4
     assert stack.layout.config.read_text() == "kept"

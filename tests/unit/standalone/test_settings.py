@@ -10,7 +10,7 @@ from auteur_standalone import settings
     ("name", "value", "said"),
     [
         ("AUTEUR_GATEWAY__PORT", "abc", "AUTEUR_GATEWAY__PORT should be a valid integer"),
-        ("AUTEUR_LOG__LEVEL", "loud", "AUTEUR_LOG__LEVEL should be debug, info, warning or error"),
+        ("AUTEUR_LOG__LEVEL", "loud", "AUTEUR_LOG__LEVEL should be 'debug', 'info', 'warning' or 'error'"),
         ("AUTEUR_STANDALONE__DISCOVER", "perhaps", "AUTEUR_STANDALONE__DISCOVER should be a valid boolean"),
         ("AUTEUR_STORE__BUCKET", "s3", "AUTEUR_STORE__BUCKET string should have at least 3 characters"),
         ("AUTEUR_GATEWAY", "no json", "the settings cannot be read: "),
@@ -30,4 +30,4 @@ def test_the_supervisor_logs_as_every_program_is_told_to(monkeypatch: pytest.Mon
     monkeypatch.setenv("AUTEUR_LOG__LEVEL", "DEBUG")
     monkeypatch.setenv("AUTEUR_LOG__JSON_LINES", "false")
     read = settings.read()
-    assert (read.log.level, read.log.json_lines) == ("DEBUG", False)
+    assert (read.log.level, read.log.json_lines) == ("debug", False)
