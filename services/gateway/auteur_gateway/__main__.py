@@ -3,6 +3,7 @@
 import sys
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from auteur_contracts.errors import AuteurError
 from auteur_gateway.app import build
@@ -19,7 +20,10 @@ def main() -> int:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = "__".join(str(part).upper() for part in first["loc"])
-        sys.stderr.write(f"error: setting AUTEUR_{name}: {first['msg']}\n")
+        sys.stderr.write(f"error: setting AUTEUR_{name}: {first['msg'].removeprefix('Value error, ')}\n")
+        return 2
+    except SettingsError as error:
+        sys.stderr.write(f"error: {error}; write settings one by one: AUTEUR_GATEWAY__PORT=8000\n")
         return 2
     except AuteurError as error:
         sys.stderr.write(f"error: {error.message}\n")

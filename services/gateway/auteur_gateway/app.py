@@ -16,7 +16,7 @@ from auteur_gateway.catalogue import Catalogue
 from auteur_gateway.commands import Commands
 from auteur_gateway.context import Context
 from auteur_gateway.database import repository as db
-from auteur_gateway.database.engines import migrate, open_engines
+from auteur_gateway.database.engines import migrate, open_engines, parse_url
 from auteur_gateway.database.repository import Repository
 from auteur_gateway.database.writer import Writer
 from auteur_gateway.endpoints import events, generations, health, pages, resources
@@ -59,10 +59,19 @@ def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
     if not settings.store.secret_key.get_secret_value():
         raise InvalidRequest("AUTEUR_STORE__SECRET_KEY is empty: links to outputs cannot be signed without it")
 
+    parse_url(settings.gateway.database_url)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(settings, now) as context:
-            app.state.context = context
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                app.state.context = await stack.enter_async_context(running(settings, now))
+            except AuteurError as error:
+                log.critical("gateway cannot start", error=error.message)
+                raise
+            except Exception:
+                log.critical("gateway cannot start", exc_info=True)
+                raise
             log.info("gateway started", version=auteur_version(), namespace=settings.gateway.namespace)
             yield
 

@@ -29,6 +29,11 @@ class Server(uvicorn.Server):
             app.state.context.hub.close()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    return not (said.startswith("Traceback") or "without completing handshake" in said)
+
+
 def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
     heartbeat = settings.heartbeat.total_seconds()
     config = uvicorn.Config(
@@ -51,9 +56,9 @@ def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
         lifespan="on",
     )
     # Its informational lines show every socket with its query, where a token may be; and each socket that was answered
-    # with an HTTP error is reported as a fault of the application.
+    # with an HTTP error is reported as a fault of the application. Why it cannot start `app` says, in a sentence.
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.setLevel(logging.WARNING)
-    uvicorn_log.addFilter(lambda record: "without completing handshake" not in record.getMessage())
+    uvicorn_log.addFilter(_is_news)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return Server(config)

@@ -32,8 +32,8 @@ class GatewaySettings(BaseModel):
     """Where to listen. Anything but loopback needs `tokens`."""
     port: int = Field(8000, ge=0, le=65535)
     """0: the OS chooses."""
-    database_url: str = "sqlite+aiosqlite:///auteur-gateway.db"
-    """SQLAlchemy URL: `sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`. Migrated at start."""
+    database_url: str = "sqlite:///auteur-gateway.db"
+    """`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`. Migrated at start."""
     namespace: Label = DEFAULT_NAMESPACE
     """The one namespace that this gateway serves."""
     queue_limit: int = Field(100, ge=1)

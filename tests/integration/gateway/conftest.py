@@ -59,7 +59,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"
-    return str(request.getfixturevalue("postgres_database"))
+    return str(request.getfixturevalue("postgres_database")).replace("+asyncpg", "")  # as people write it
 
 
 @pytest.fixture

@@ -122,7 +122,40 @@ async def test_an_open_network_needs_tokens(
     assert "AUTEUR_GATEWAY__TOKENS" in (tmp_path / "log").read_text()
 
 
-async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
-    async with started({**os.environ, "AUTEUR_GATEWAY__QUEUE_LIMIT": "many"}, tmp_path / "log") as process:
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"AUTEUR_GATEWAY__PORT": "abc"}, "error: setting AUTEUR_GATEWAY__PORT: "),
+        (
+            {"AUTEUR_GATEWAY__HEARTBEAT": "soon"},
+            'error: setting AUTEUR_GATEWAY__HEARTBEAT: write a duration like "90s"',
+        ),
+        ({"AUTEUR_GATEWAY": "{"}, 'error: error parsing value for field "gateway"'),
+        ({"AUTEUR_GATEWAY__DATABASE_URL": "mysql://x"}, "error: AUTEUR_GATEWAY__DATABASE_URL: mysql is not supported"),
+    ],
+)
+async def test_a_wrong_setting_is_named_in_one_sentence(tmp_path: Path, setting: dict[str, str], says: str) -> None:
+    env = {**os.environ, "AUTEUR_STORE__SECRET_KEY": "x", **setting}
+    async with started(env, tmp_path / "log") as process:
         assert await asyncio.wait_for(process.wait(), 30) == 2
-    assert (tmp_path / "log").read_text().startswith("error: setting AUTEUR_GATEWAY__QUEUE_LIMIT: ")
+    said = (tmp_path / "log").read_text()
+    assert said.startswith(says)
+    assert said.count("\n") == 1
+
+
+async def test_a_database_that_is_away_is_told_without_a_traceback(
+    nats_settings: NatsSettings, store_settings: StoreSettings, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    env = environment(
+        nats_settings,
+        store_settings,
+        tmp_path / "g.db",
+        AUTEUR_GATEWAY__DATABASE_URL=f"postgresql://u:secret@127.0.0.1:{port}/x",
+    )
+    async with started(env, tmp_path / "log") as process:
+        assert await asyncio.wait_for(process.wait(), 30) != 0
+    said = (tmp_path / "log").read_text()
+    assert "the database cannot be opened" in said
+    assert "Traceback" not in said
+    assert "secret" not in said

@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -29,27 +29,52 @@ class Engines:
         await self.writer.dispose()
 
 
-def open_engines(url: str) -> Engines:
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+
+
+def parse_url(url: str) -> URL:
+    """With the driver that we use, whichever way the database is named. Raises InvalidRequest, saying what to write."""
+    setting = "AUTEUR_GATEWAY__DATABASE_URL"
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidRequest("AUTEUR_GATEWAY__DATABASE_URL is not a database URL") from error
+    except (ArgumentError, ValueError) as error:
+        raise InvalidRequest(
+            f"{setting} is not a database URL; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        ) from error
+    driver = _DRIVERS.get(parsed.drivername)
+    if driver is None:
+        raise InvalidRequest(
+            f"{setting}: {parsed.drivername} is not supported; write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
+        )
+    if driver == "postgresql+asyncpg" and (mode := parsed.query.get("sslmode")) is not None:
+        # libpq's word, in every URL that a console gives out; the driver has another for it.
+        parsed = parsed.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return parsed.set(drivername=driver)
+
+
+def open_engines(url: str) -> Engines:
+    parsed = parse_url(url)
     match parsed.get_backend_name():
         case "sqlite":
             file = Path(parsed.database or "auteur-gateway.db").absolute()
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Unavailable(f"the database's folder {file.parent} cannot be made: {error.strerror}") from error
             writer = create_async_engine(parsed, pool_size=1, max_overflow=0)
             reader = create_async_engine(parsed, pool_size=4, max_overflow=0)
             _prepare(writer, begin="BEGIN IMMEDIATE")
             _prepare(reader, begin="BEGIN")
             return Engines(writer, reader, file)
-        case "postgresql":
+        case _:
             engine = create_async_engine(parsed, pool_size=5, max_overflow=5, pool_pre_ping=True)
             return Engines(engine, engine, None)
-        case other:
-            raise InvalidRequest(
-                f"AUTEUR_GATEWAY__DATABASE_URL: {other} is not supported; use sqlite+aiosqlite:/// or postgresql+asyncpg://"
-            )
 
 
 def _prepare(engine: AsyncEngine, *, begin: str) -> None:
