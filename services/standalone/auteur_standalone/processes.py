@@ -113,6 +113,6 @@ def is_held(path: Path) -> bool:
         hold(path).close()
     except AlreadyHeld:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return False

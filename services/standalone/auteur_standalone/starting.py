@@ -49,9 +49,8 @@ def runs(layout: Layout) -> bool:
 
 
 def launch(layout: Layout, port: int | None, *, stay: bool) -> "subprocess.Popen[bytes]":
-    """The supervisor, in a session of its own; with `stay` it stops when this process ends."""
+    """The supervisor, in a session of its own; with `stay` it stops when this process ends. The folders are there."""
     argv = [sys.executable, "-m", "auteur_standalone", *(("--port", str(port)) if port is not None else ())]
-    layout.make()
     with layout.log(SUPERVISOR).open("ab") as output:
         return subprocess.Popen(
             argv,
@@ -211,4 +210,4 @@ def _clear(layout: Layout) -> None:
         for path in sorted(layout.run.glob("*.pid"), key=lambda path: path.stem != SUPERVISOR):
             processes.end_leftover(path)
         layout.state.unlink(missing_ok=True)
-    layout.address.unlink(missing_ok=True)
+        layout.address.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ def up(*, foreground: bool, port: int | None) -> int:
     supervisor: subprocess.Popen[bytes] | None = None
     try:
         if not starting.runs(here):
+            _make(here)
             supervisor = starting.launch(here, port, stay=foreground)
         view = _follow(here, supervisor)
         if not starting.is_ours(supervisor):
@@ -58,6 +59,15 @@ def up(*, foreground: bool, port: int | None) -> int:
         note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
         return Exit.INTERRUPTED
     return Exit.OK
+
+
+def _make(here: Layout) -> None:
+    try:
+        here.make()
+    except OSError as error:
+        raise InvalidRequest(
+            f"the data folder {here.root} cannot be used: {error.strerror}", hint="name another one: AUTEUR_HOME"
+        ) from error
 
 
 def _joined(now: StackState, port: int | None) -> int:
@@ -240,7 +250,7 @@ def _follow_logs(paths: dict[str, Path], *, named: bool) -> None:
 def runners_add(python: str, target: str | None, *, workers: int | None) -> int:
     """Raises InvalidRequest when the runner cannot be described."""
     here = layout.here()
-    here.make()
+    _make(here)
     interpreter = absolute(python)
     for entry in _describe_all(interpreter, target, workers):
         registration.write(here, entry)

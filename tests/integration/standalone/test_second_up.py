@@ -81,3 +81,11 @@ def test_wrong_settings_and_names_are_refused_in_a_sentence(tmp_path: Path) -> N
     stack.layout.config.write_text("kept")
     assert stack.auteur("runners", "remove", "../config").returncode == 4
     assert stack.layout.config.read_text() == "kept"
+
+
+@pytest.mark.parametrize("words", [("up",), ("runners", "add", sys.executable)])
+def test_a_data_folder_that_cannot_be_made_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = Stack(tmp_path / "file" / "home").auteur(*words)
+    assert refused.returncode == 2
+    assert "/file/home cannot be used: Not a directory" in refused.stderr
