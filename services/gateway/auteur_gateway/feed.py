@@ -88,7 +88,8 @@ class Feeds:
             yield [await self._snapshot(project, reason, after if cursor else None, None)]
 
     async def _replay(self, project: str, cursor: Cursor, until: int) -> AsyncGenerator[list[Frame], None]:
-        position = await self._bus.position()
+        async with self._replays:
+            position = await self._bus.position()
         if position.epoch != cursor.epoch or position.first > cursor.replay_after + 1:
             raise _TooOldError
         subject = project_events(self._namespace, project)

@@ -7,9 +7,10 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from auteur_contracts.errors import Unavailable
+from auteur_contracts.errors import NotFound, Unavailable
 from auteur_contracts.events import Envelope, Logged
 from auteur_contracts.subjects import TERMINAL_FACTS, Fact, JobFact
+from auteur_contracts.vocabulary import ApiStatus
 from auteur_gateway import sse
 from auteur_gateway.context import Context
 from auteur_gateway.generations import Found
@@ -24,53 +25,57 @@ _REMEMBERED = 10_000
 async def follow_logs(ctx: Context, found: Found, *, follow: bool) -> AsyncGenerator[bytes, None]:
     """Until the job has finished, or the process ends: then without the `end`, so that the reader comes back."""
     listener = ctx.hub.listen(found.row.name)
+    patience = min(_LOOK_EVERY, ctx.settings.gateway.heartbeat.total_seconds())
+    reader = _Reader(ctx, found)
     try:
-        reader = _Reader(ctx, found.row.name)
-        found = await reader.look()  # anew: it may have finished before we listened
-        async for chunk in reader.stored(found):
+        async for chunk in reader.catch_up():
             yield chunk
-        while follow and not found.seen.status.finished:
-            news = await listener.next(min(_LOOK_EVERY, ctx.settings.gateway.heartbeat.total_seconds()))
-            match news:
-                case News.CLOSING:
-                    return
-                case News.NOTHING | News.REBUILT:
-                    yield sse.COMMENT
-                    found = await reader.look()
-                    if news is News.REBUILT or found.seen.status.finished:  # what nobody handed out lies there
-                        async for chunk in reader.stored(found):
-                            yield chunk
-                case fact:
-                    found = found if found.row.uid else await reader.look()
-                    if fact.uid != found.row.uid:  # of another job of this name, which was deleted
-                        continue
-                    if chunk := reader.line(fact):
-                        yield chunk
-                    if fact.data.fact in TERMINAL_FACTS:
-                        found = await reader.look()
-                        break
-        yield sse.event("end", json.dumps({"status": found.seen.view.api.value}))
+        while follow and not reader.found.seen.status.finished:
+            news = await listener.next(patience)
+            if news is News.CLOSING:
+                return
+            async for chunk in reader.after(news):
+                yield chunk
+        yield sse.event("end", json.dumps({"status": reader.found.seen.view.api.value}))
+    except NotFound:  # deleted while it was followed
+        yield sse.event("end", json.dumps({"status": ApiStatus.CANCELLED.value}))
     finally:
         ctx.hub.unlisten(listener)
 
 
 class _Reader:
-    """What one follower has been sent."""
+    """One follower: what it knows of the job, and which lines it was sent."""
 
-    def __init__(self, ctx: Context, name: str) -> None:
+    def __init__(self, ctx: Context, found: Found) -> None:
         self._ctx = ctx
-        self._name = name
+        self.found = found
         self._sent: OrderedDict[str, None] = OrderedDict()
 
-    async def look(self) -> Found:
-        return await self._ctx.generations.find(self._name)
-
-    async def stored(self, found: Found) -> AsyncIterator[bytes]:
-        """The lines that the event stream has; all of them, for they cannot overtake what is handed out: ids tell."""
-        if not found.row.uid:
+    async def after(self, news: Envelope | News) -> AsyncIterator[bytes]:
+        if isinstance(news, News):
+            yield sse.COMMENT
+            await self._look()
+            if news is News.REBUILT or self.found.seen.status.finished:  # what nobody handed out lies in the stream
+                async for chunk in self.catch_up():
+                    yield chunk
             return
-        metadata = found.row.job.metadata
-        subject = JobFact(metadata.namespace, found.row.job.spec.project, found.row.uid, Fact.LOGGED)
+        if not self.found.row.uid:  # and so does what it said before it was known
+            async for chunk in self.catch_up():
+                yield chunk
+        if news.uid != self.found.row.uid:  # of another job of this name, which was deleted
+            return
+        if chunk := self.line(news):
+            yield chunk
+        if news.data.fact in TERMINAL_FACTS:
+            await self._look()
+
+    async def catch_up(self) -> AsyncIterator[bytes]:
+        """The lines that the event stream has and that were not sent yet."""
+        await self._look()
+        row = self.found.row
+        if not row.uid:
+            return
+        subject = JobFact(row.job.metadata.namespace, row.job.spec.project, row.uid, Fact.LOGGED)
         try:
             async for delivery in replay(self._ctx.bus, str(subject), after=0, until=sys.maxsize):
                 fact = parse_fact(delivery)
@@ -78,6 +83,9 @@ class _Reader:
                     yield chunk
         except Unavailable:
             yield b": the stored lines cannot be read now\n\n"
+
+    async def _look(self) -> None:
+        self.found = await self._ctx.generations.find(self.found.row.name)
 
     def line(self, fact: Envelope) -> bytes:
         """Empty for what is no line, and for one that was sent."""

@@ -4,6 +4,7 @@ and asks the truth about whatever the events may not have said.
 
 import asyncio
 import contextlib
+import heapq
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -298,18 +299,24 @@ class Projection:
         """How the queue moves is in no event. One page at a time: those that are looked at first, then the stalest."""
         while True:
             await asyncio.sleep(_PLACES_EVERY)
-            now = time.monotonic()
-            stale = [one for one in self._by_id.values() if one.waits and now - one.placed > _PLACE_IS_NEWS]
-            stale.sort(key=lambda one: (now - one.looked > _LOOKED_AT, one.placed))
-            if not stale:
-                continue
-            page = next(self._named_pages([one.row.name for one in stale]))
-            for name in page:
-                self._by_name[name].placed = now
             try:
-                await self._take_in((await self._list(ListJobs(names=page))).items)
+                if stale := self._stale_places(time.monotonic()):
+                    page = next(self._named_pages([one.row.name for one in stale]))
+                    await self._take_in((await self._list(ListJobs(names=page))).items)
             except AuteurError as error:
                 log.debug("places in the queue not learned", error=str(error))
+
+    def _stale_places(self, now: float) -> list[Tracked]:
+        """At most a page. A queue may be long and this is looked at every second: what is cheap to know goes first."""
+        queued = [
+            one
+            for one in self._by_id.values()
+            if now - one.placed > _PLACE_IS_NEWS and one.row.state is ApiStatus.QUEUED
+        ]
+        first = heapq.nsmallest(_PAGE, queued, key=lambda one: (now - one.looked > _LOOKED_AT, one.placed))
+        for one in first:
+            one.placed = now
+        return [one for one in first if one.waits]
 
     def refuse(self, command: OutboxRow, why: AuteurError) -> None:
         """The bus will never take this command: a job that was to be made by it has failed."""

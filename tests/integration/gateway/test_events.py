@@ -282,6 +282,17 @@ async def test_followed_logs_end_though_the_last_fact_was_lost(
         await follower.task
 
 
+async def test_followed_logs_end_when_the_job_is_deleted(light_gateway: Running, engine: PlayedEngine) -> None:
+    job = await accepted(light_gateway, engine, project="demo")
+    await engine.dispatch(job)
+    follower = Follower(light_gateway, job)
+    await engine.log(job, "first")
+    await eventually(lambda: follower.lines == ["first"], "the line")
+    assert (await light_gateway.http.delete(f"/v1/generations/{job}")).status_code == 204
+    await eventually(lambda: follower.end == "cancelled", "the end")
+    await follower.task
+
+
 async def test_lines_of_a_rebuilt_event_stream_are_read_and_none_is_repeated(
     light_gateway: Running, engine: PlayedEngine, bus: Bus
 ) -> None:

@@ -122,7 +122,7 @@ async def cancel(ctx: Ctx, job_id: str, response: Response) -> GenerationReply:
 
 @router.post("/{job_id}/retry", status_code=202, responses=_ERRORS)
 async def retry(ctx: Ctx, job_id: str, response: Response) -> CreatedGeneration:
-    """A new job with the same parameters and the same seed."""
+    """A new job with the plan of this one: the same runner, parameters and seed."""
     created = await ctx.generations.retry(job_id)
     response.headers["Location"] = f"/v1/generations/{created.reply.job_id}"
     return created.reply
