@@ -140,7 +140,8 @@ class Listener:
 
     async def next(self, seconds: float) -> Envelope | News:
         try:
-            return await asyncio.wait_for(self._queue.get(), seconds)
+            async with asyncio.timeout(seconds):
+                return await self._queue.get()
         except TimeoutError:
             return News.NOTHING
 

@@ -43,8 +43,10 @@ _ASK_AGAIN = 1.0
 _ABSENT_TWICE = 2
 _MOST_PATIENCE = 4
 _PLACES_EVERY = 1.0
-_PLACE_IS_NEWS = 2.0
+_PLACE_IS_NEWS = 1.5
 """Seconds that a place in the queue is shown before it is asked for again."""
+_FIRST_PLACE = 0.5
+"""Seconds after which a new job that waits still is worth a question."""
 _LOOKED_AT = 10.0
 """Seconds after a look in which a job's place goes before those that nobody looks at."""
 
@@ -65,7 +67,7 @@ class Tracked:
     place: QueueStatus | None = None
     """Where it stood in the queue when the truth last said so: facts do not say, and no version tells of it."""
     placed: float = 0.0
-    """`time.monotonic()` of that, or of its coming."""
+    """`time.monotonic()` of that, or of the last question."""
     looked: float = 0.0
     """`time.monotonic()` of the last look at it."""
     weight: int = 0
@@ -150,7 +152,8 @@ class Projection:
         """These were committed. `reused` are names that deleted jobs had before."""
         for row in rows:
             now = time.monotonic()
-            tracked = Tracked(row, heard=now, placed=now, reused=row.name in reused, weight=_weight(row))
+            tracked = Tracked(row, heard=now, reused=row.name in reused, weight=_weight(row))
+            tracked.placed = now - _PLACE_IS_NEWS + _FIRST_PLACE
             self._by_id[row.id] = tracked
             self._by_name[row.name] = tracked
             if row.uid:
@@ -293,7 +296,8 @@ class Projection:
                 await asyncio.sleep(_ASK_AGAIN)
                 self._sync.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sync.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._sync.wait()
 
     async def ask_places_forever(self) -> None:
         """How the queue moves is in no event. One page at a time: those that are looked at first, then the stalest."""

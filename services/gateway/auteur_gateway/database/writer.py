@@ -88,7 +88,8 @@ class Writer:
             yield
         finally:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), 3)
+                async with asyncio.timeout(3):
+                    await self._queue.join()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

@@ -92,7 +92,8 @@ def judge(checks: dict[str, str]) -> HealthStatus:
 
 async def _check(answer: Any) -> str:
     try:
-        await asyncio.wait_for(answer, _PATIENCE)
+        async with asyncio.timeout(_PATIENCE):
+            await answer
     except AuteurError as error:
         return error.message
     except TimeoutError:
