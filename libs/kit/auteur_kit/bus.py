@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +16,15 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError, NoRespondersError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, KeyValueConfig, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    KeyValueConfig,
+    StorageType,
+    StreamConfig,
+    StreamInfo,
+)
 from nats.js.client import JetStreamContext
 from nats.js.errors import KeyNotFoundError, NotFoundError
 from opentelemetry import propagate
@@ -73,8 +81,20 @@ class Delivery:
 
     async def _answer(self, how: Callable[[], Awaitable[None]]) -> None:
         # A lost acknowledgement means a second delivery, which every consumer of ours survives.
-        with contextlib.suppress(*_FAULTS):
+        with contextlib.suppress(*_FAULTS), _heeding_cancel():
             await how()
+
+
+@contextlib.contextmanager
+def _heeding_cancel() -> Iterator[None]:
+    """Around everything that waits for the library: it waits by `asyncio.wait_for`, which before Python 3.12 forgets a
+    cancellation that meets the answer (https://github.com/python/cpython/issues/81839). The task would never end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 @dataclass(frozen=True)
@@ -158,8 +178,8 @@ class Bus:
 
         patience = settings.connect_timeout.total_seconds()
         try:
-            await asyncio.wait_for(
-                client.connect(
+            async with asyncio.timeout(patience):
+                await client.connect(
                     address.url,
                     name=name,
                     user=address.user,
@@ -173,9 +193,7 @@ class Bus:
                     ping_interval=5,
                     max_outstanding_pings=2,
                     pending_size=16 * 1024**2,
-                ),
-                patience,
-            )
+                )
         except (TimeoutError, nats.errors.Error, OSError) as error:
             with contextlib.suppress(Exception):
                 await client.close()
@@ -186,9 +204,11 @@ class Bus:
             yield bus
         finally:
             with contextlib.suppress(*_FAULTS):
-                await asyncio.wait_for(client.flush(), 1)
+                async with asyncio.timeout(1):
+                    await client.flush()
             with contextlib.suppress(*_FAULTS):
-                await asyncio.wait_for(client.close(), 2)
+                async with asyncio.timeout(2):
+                    await client.close()
 
     def _give_up_what_was_asked(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -204,7 +224,8 @@ class Bus:
         async with asyncio.timeout(seconds) as scope:
             self._asked.add(scope)
             try:
-                yield
+                with _heeding_cancel():
+                    yield
             finally:
                 self._asked.discard(scope)
 
@@ -281,7 +302,7 @@ class Bus:
     async def say(self, subject: object, payload: BaseModel | bytes) -> None:
         """Core NATS: whoever listens now hears it; dropped when there is no connection."""
         if self.connected:
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(*_FAULTS), _heeding_cancel():
                 await self._nats.publish(str(subject), encode(payload))
 
     async def request(self, subject: object, payload: BaseModel | bytes, *, timeout: float = 5.0) -> bytes:  # noqa: ASYNC109
@@ -332,7 +353,7 @@ class Bus:
     async def _subscribe(self, subject: object, on_message: Callable[[Msg], Awaitable[None]]) -> "Listener":
         """The server knows of the subscription when this returns (or will after a reconnect)."""
         subscription = await self._nats.subscribe(str(subject), cb=on_message)
-        with contextlib.suppress(*_FAULTS):
+        with contextlib.suppress(*_FAULTS), _heeding_cancel():
             await self._nats.flush(2)
         return Listener(subscription)
 
@@ -343,16 +364,15 @@ class Bus:
         pause = 0.1
         while True:
             try:
-                await self._js.add_consumer(
-                    consumer.stream,
-                    ConsumerConfig(
-                        durable_name=consumer.durable,
-                        filter_subject=consumer.filter_subject,
-                        ack_policy=AckPolicy.EXPLICIT,
-                        ack_wait=consumer.ack_wait,
-                        max_ack_pending=consumer.max_ack_pending,
-                    ),
+                config = ConsumerConfig(
+                    durable_name=consumer.durable,
+                    filter_subject=consumer.filter_subject,
+                    ack_policy=AckPolicy.EXPLICIT,
+                    ack_wait=consumer.ack_wait,
+                    max_ack_pending=consumer.max_ack_pending,
                 )
+                with _heeding_cancel():
+                    await self._js.add_consumer(consumer.stream, config)
                 async for batch in self._pull(consumer.stream, consumer.durable, consumer.batch):
                     pause = 0.1
                     try:
@@ -400,10 +420,10 @@ class Bus:
         """Where the event stream stands now."""
         try:
             try:
-                info = await self._js.stream_info(streams.EVENTS)
+                info = await self._events()
             except NotFoundError:
                 await self.ensure_streams()
-                info = await self._js.stream_info(streams.EVENTS)
+                info = await self._events()
         except _FAULTS as error:
             raise Unavailable(f"NATS: {error!r}") from error
         # A memory stream begins anew with its server, perhaps with the same creation time: the server's id, new at
@@ -416,6 +436,10 @@ class Bus:
             last=info.state.last_seq,
         )
 
+    async def _events(self) -> StreamInfo:
+        with _heeding_cancel():
+            return await self._js.stream_info(streams.EVENTS)
+
     async def replay(self, filter_subject: str, *, after: int, until: int) -> AsyncIterator[Delivery]:
         """The stored events with `after` < sequence <= `until`, in order. Raises Unavailable when it is interrupted."""
         config = ConsumerConfig(
@@ -427,7 +451,8 @@ class Bus:
             mem_storage=True,
         )
         try:
-            info = await self._js.add_consumer(streams.EVENTS, config)
+            with _heeding_cancel():
+                info = await self._js.add_consumer(streams.EVENTS, config)
             if not info.num_pending:
                 return
             async for batch in self._pull(streams.EVENTS, info.name, 256):
@@ -461,7 +486,8 @@ class Bus:
                     inactive_threshold=30.0,
                     mem_storage=True,
                 )
-                info = await self._js.add_consumer(streams.EVENTS, config)
+                with _heeding_cancel():
+                    info = await self._js.add_consumer(streams.EVENTS, config)
                 async for batch in self._pull(streams.EVENTS, info.name, 512):
                     pause = 0.1
                     last = batch[-1].sequence
@@ -479,16 +505,18 @@ class Bus:
     async def put_document(self, bucket: str, key: str, payload: BaseModel | bytes) -> None:
         """Key-value, newest only, rebuilt by its writer: the bucket lives in memory."""
         try:
-            store = await self._js.create_key_value(KeyValueConfig(bucket, history=1, storage=StorageType.MEMORY))
-            await store.put(key, encode(payload))
+            with _heeding_cancel():
+                store = await self._js.create_key_value(KeyValueConfig(bucket, history=1, storage=StorageType.MEMORY))
+                await store.put(key, encode(payload))
         except _FAULTS as error:
             raise Unavailable(f"NATS: {error!r}") from error
 
     async def get_document(self, bucket: str, key: str) -> bytes | None:
         """None when nobody wrote it (yet, or since NATS restarted)."""
         try:
-            store = await self._js.key_value(bucket)
-            entry = await store.get(key)
+            with _heeding_cancel():
+                store = await self._js.key_value(bucket)
+                entry = await store.get(key)
         except (KeyNotFoundError, NotFoundError):
             return None
         except _FAULTS as error:

@@ -396,6 +396,21 @@ def starts_by(job: GenerationJob) -> datetime | None:
     return max(created, job.status.resume_time or created) + job.spec.start_deadline
 
 
+def look_again_at(job: GenerationJob) -> datetime | None:
+    """When something becomes true of the job without an event: a retry, a deadline, a start deadline."""
+    status = job.status
+    if status.finished:
+        return None
+    due: list[datetime] = []
+    if status.retry_at is not None and not status.dispatched:
+        due.append(status.retry_at)
+    if status.running and status.start_time is not None:
+        due.append(status.start_time + job.spec.deadline + DEADLINE_GRACE)
+    elif (until := starts_by(job)) is not None:
+        due.append(until)
+    return min(due, default=None)
+
+
 def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | None:
     until = starts_by(job)
     if until is None or now <= until:

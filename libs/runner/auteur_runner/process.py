@@ -178,7 +178,8 @@ class ChildProcess:
         child._watch()
         try:
             await child._connect(ours)
-            await asyncio.wait_for(child._greet(), hello_seconds)
+            async with asyncio.timeout(hello_seconds):
+                await child._greet()
         except TimeoutError as error:
             await child.kill()
             raise SetupFailed(_platform_failure(f"{launch.target} did not load in {hello_seconds:.0f} s")) from error

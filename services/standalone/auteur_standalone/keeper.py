@@ -64,7 +64,8 @@ class Keeper:
             self._history = [*self._history[-_MEMORY:], Life(started, time.monotonic(), was_ready)]
             self._say_death(how)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), restart_delay(self._history))
+                async with asyncio.timeout(restart_delay(self._history)):
+                    await self._stopping.wait()
         self._say(state=PartState.STOPPED, pid=0)
 
     def _was_well(self, lived: float) -> bool:

@@ -172,7 +172,8 @@ class Supervisor:
         self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
         # On a small machine the workers' imports would take the gateway's time, and with it that of the first answer.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._keepers["gateway"].ready.wait(), _GATEWAY_FIRST_SECONDS)
+            async with asyncio.timeout(_GATEWAY_FIRST_SECONDS):
+                await self._keepers["gateway"].ready.wait()
         await self._follow_runners()
 
     async def _make_bucket(self) -> None:

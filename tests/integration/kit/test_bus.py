@@ -363,3 +363,25 @@ async def test_a_message_that_is_too_large_is_refused_at_once_and_the_next_one_g
     with pytest.raises(TooLarge):
         await bus.request("auteur.nobody", b"x" * (limit + 1))
     assert await bus.publish(subject, b"x", msg_id="m2") == 1
+
+
+async def test_a_consumer_ends_when_it_is_cancelled_whatever_arrives_at_that_moment(bus: Bus) -> None:
+    """`asyncio.wait_for`, which the library waits by, forgets a cancellation that meets a message."""
+    taken = asyncio.Event()
+
+    async def take(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            await delivery.ack()
+        taken.set()
+
+    for number in range(60):
+        taken.clear()
+        consuming = asyncio.create_task(bus.consume(Consumer(streams.WORK, "cancelled", WORK, batch=8), take))
+        await bus.publish(Work("echo", "u1"), b"first", msg_id=f"first-{number}")
+        await asyncio.wait_for(taken.wait(), 10)
+        await bus.publish(Work("echo", "u1"), b"second", msg_id=f"second-{number}")  # comes about when its ack does
+        for _ in range(number % 6):
+            await asyncio.sleep(0)
+        consuming.cancel()
+        _, unending = await asyncio.wait([consuming], timeout=5)
+        assert not unending

@@ -172,7 +172,8 @@ class Agent:
                 self._be(WorkerState.READY)
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._leaving.wait()
             pause = min(pause * 2, self._times.retry_setup_at_most.total_seconds())
 
     async def _set_up(self) -> None:
@@ -305,7 +306,8 @@ class Agent:
             self._changed.clear()
             await self._say_heartbeat()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._times.heartbeat.total_seconds())
+                async with asyncio.timeout(self._times.heartbeat.total_seconds()):
+                    await self._changed.wait()
 
     async def _say_heartbeat(self) -> None:
         self._beats += 1
@@ -347,7 +349,8 @@ class Agent:
 
     async def _becomes_idle(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         return self._idle.is_set()
 
 

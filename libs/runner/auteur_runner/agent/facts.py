@@ -60,6 +60,7 @@ class Facts:
     async def settle(self, seconds: float) -> None:
         """Before leaving: what waits is sent, if it can be."""
         try:
-            await asyncio.wait_for(self._settled.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
         except TimeoutError:
             log.warning("events lost on leaving", count=len(self._waiting))

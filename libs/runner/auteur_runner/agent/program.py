@@ -85,7 +85,8 @@ async def _serve(identity: Identity, settings: AgentSettings, tier: Tier | None)
         except Unavailable as error:
             log.warning("waiting for NATS", error=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), 1)
+                async with asyncio.timeout(1):
+                    await stopping.wait()
         else:
             return 0
     return 0

@@ -8,10 +8,9 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,18 +46,18 @@ from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_lifecycle import status as life
-from auteur_lifecycle.expiry import may_delete, needs
+from auteur_lifecycle.expiry import may_delete
 from auteur_lifecycle.facts import envelope, facts_between
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.gate import input_of
-from auteur_lifecycle.line import Line
 from auteur_lifecycle.refusal import Refusal
 from auteur_standalone.engine.announcer import Announcer
 from auteur_standalone.engine.catalogue import RunnerFolder, catalogue_document, readiness
 from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
+from auteur_standalone.engine.machine import gpu_memory_gigabytes
 from auteur_standalone.engine.settings import EngineSettings
 from auteur_standalone.engine.tokens import is_token, token_of
+from auteur_standalone.engine.unfinished import Key, UnfinishedJobs
 
 log = get_logger()
 SOURCE = "engine"
@@ -79,8 +78,6 @@ _LONGEST_LINK = timedelta(days=7)
 _RUN_AGAIN_GAP = 2.0
 """A tick this late means that we slept, not that the workers did."""
 
-Key = tuple[str, str]
-
 
 class Engine:
     def __init__(self, *, bus: Bus, store: Store, ledger: Ledger, settings: EngineSettings, clock: Clock) -> None:
@@ -97,17 +94,7 @@ class Engine:
         self._fleet = Fleet()
         self._boot = uuid.uuid4().hex[:8]
 
-        # The unfinished jobs and where they stand. A finished one is forgotten when its last write is on disk.
-        self._jobs: dict[str, GenerationJob] = {}
-        self._versions: dict[str, int] = {}
-        self._by_key: dict[Key, str] = {}
-        self._wanted_by: defaultdict[Key, set[str]] = defaultdict(set)
-        self._lines: defaultdict[str, Line] = defaultdict(Line)
-        self._ordered: dict[str, float] = {}
-        """uid → when its order was put (monotonic), for jobs dispatched and not claimed yet."""
-        self._running: set[str] = set()
-        self._due: dict[str, float] = {}
-        """uid → when to look at the job though nothing happened (monotonic)."""
+        self._jobs = UnfinishedJobs(self._cards)
         self._progress: dict[str, tuple[int, Progress]] = {}
         self._seconds: dict[str, float] = {}
         """pool → how long its attempts take, smoothed; for the ETA of those who wait."""
@@ -148,7 +135,7 @@ class Engine:
             self._remember(job, snapshot.version)
             if job.status.dispatched and not job.status.running:
                 self._order(job)
-        for uid in tuple(self._jobs):  # what happened to others just before the end of that life, or while nobody lived
+        for uid in self._jobs.uids():  # what happened to others just before the end of that life, or while nobody lived
             self._reconcile(uid)
         log.info("engine loaded", unfinished=len(self._jobs))
 
@@ -191,67 +178,20 @@ class Engine:
         return future
 
     def _remember(self, job: GenerationJob, version: int) -> None:
-        """Keeps every index in step with the job as it is now."""
-        uid, status = job.metadata.uid, job.status
-        if uid not in self._jobs:
-            for name in needs(job):
-                self._wanted_by[job.metadata.namespace, name].add(uid)
-        self._jobs[uid] = job
-        self._versions[uid] = version
-        self._by_key[job.key] = uid
-        line = self._lines[status.plan.pool] if status.plan else None
-        if line is not None and status.plan is not None:
-            if life.ready_for_worker(job) and fits(status.plan.tier.vram_gigabytes, self._cards):
-                line.join(job)
-            else:
-                line.leave(uid)
-        unclaimed = status.dispatched and not status.running and not status.finished
-        if unclaimed:
-            self._ordered.setdefault(uid, time.monotonic())
-        else:
-            self._ordered.pop(uid, None)
-        (self._running.add if status.running and not status.finished else self._running.discard)(uid)
-        if status.finished:
-            self._progress.pop(uid, None)
-            self._due.pop(uid, None)
-        else:
-            self._set_timer(job)
+        if job.status.finished:
+            self._progress.pop(job.metadata.uid, None)
+        self._jobs.remember(job, version, now=self._clock(), monotonic=time.monotonic())
 
     def _forget(self, job: GenerationJob, version: int) -> None:
         """A finished job leaves memory; those that wait for it look again."""
-        uid = job.metadata.uid
-        if self._versions.get(uid) != version:
-            return
-        del self._jobs[uid], self._versions[uid]
-        if self._by_key.get(job.key) == uid:
-            del self._by_key[job.key]
-        for name in needs(job):
-            key = (job.metadata.namespace, name)
-            self._wanted_by[key].discard(uid)
-            if not self._wanted_by[key]:
-                del self._wanted_by[key]
-        self._look_again(job.key)
-        self._dispatch()
+        if self._jobs.forget(job, version):
+            self._look_again(job.key)
+            self._dispatch()
 
     def _look_again(self, key: Key) -> None:
         """Those that wait for this job decide anew."""
-        for waiting in tuple(self._wanted_by.get(key, ())):
+        for waiting in self._jobs.waiting_for(key):
             self._reconcile(waiting)
-
-    def _set_timer(self, job: GenerationJob) -> None:
-        """Retries, deadlines and start deadlines come without an event."""
-        status, spec, now = job.status, job.spec, self._clock()
-        due: list[datetime] = []
-        if status.retry_at is not None and not status.dispatched:
-            due.append(status.retry_at)
-        if status.running and status.start_time is not None:
-            due.append(status.start_time + spec.deadline + life.DEADLINE_GRACE)
-        elif (until := life.starts_by(job)) is not None:
-            due.append(until)
-        if due:
-            self._due[job.metadata.uid] = time.monotonic() + (min(due) - now).total_seconds()
-        else:
-            self._due.pop(job.metadata.uid, None)
 
     def _seen(self, job: GenerationJob, *, worker_silent: bool = False) -> life.Seen:
         def lookup(name: str) -> GenerationJob | None:
@@ -261,11 +201,11 @@ class Engine:
 
     def _find(self, key: Key) -> GenerationJob | None:
         """Memory first: it is ahead of the disk."""
-        uid = self._by_key.get(key)
-        if uid is not None:
-            return None if uid in self._deleting else self._jobs[uid]
-        found = self._ledger.find(*key)
-        return None if found is None or found.job.metadata.uid in self._deleting else found.job
+        known = self._jobs.named(key)
+        if known is None:
+            snapshot = self._ledger.find(*key)
+            known = snapshot.job if snapshot else None
+        return None if known is None or known.metadata.uid in self._deleting else known
 
     def _reconcile(self, uid: str, *, worker_silent: bool = False) -> None:
         """Looks again at one job and puts down what is true of it now."""
@@ -275,23 +215,20 @@ class Engine:
         status = life.next_status(job, self._seen(job, worker_silent=worker_silent), self._clock())
         if status is not job.status and status != job.status:
             self._commit(job, status)
-        elif not status.finished:
-            self._set_timer(job)  # a timer that went off has taken itself down
+        else:  # a timer that went off is gone
+            self._jobs.set_timer(job, now=self._clock(), monotonic=time.monotonic())
         self._dispatch()
 
     # ── dispatch ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _free(self, pool: str) -> int:
         """How many more orders the pool's workers could take now: ready ones, less the orders on their way."""
-        active = len(self._running) + len(self._ordered)
         ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
-        on_the_way = sum(1 for uid in self._ordered if (plan := self._jobs[uid].status.plan) and plan.pool == pool)
-        return min(ready - on_the_way, self._settings.max_active - active)
+        return min(ready - self._jobs.orders_on_their_way(pool), self._settings.max_active - self._jobs.active)
 
     def _dispatch(self) -> None:
         """As many as workers are free: a slot goes to whoever is first over all pools that could use it."""
-        while heads := [line.head for pool, line in self._lines.items() if line.head and self._free(pool) > 0]:
-            job = self._jobs[min(heads).uid]
+        while (job := self._jobs.next_for(self._free)) is not None:
             self._commit(job, life.dispatch(job, self._clock())).add_done_callback(self._after_dispatch)
 
     def _after_dispatch(self, written: "asyncio.Future[GenerationJob]") -> None:
@@ -408,7 +345,7 @@ class Engine:
         status = life.next_status(job, self._seen(job), now)
         ready = job.model_copy(update={"status": status})
         pool = status.plan.pool if status.plan else ""
-        if pool and life.ready_for_worker(ready) and not len(self._lines[pool]) and self._free(pool) > 0:
+        if self._jobs.waits_for_worker(ready) and self._jobs.is_line_empty(pool) and self._free(pool) > 0:
             # Nobody waits and a worker is free: accepted and dispatched by one write.
             written = self._commit(ready, life.dispatch(ready, now), old=job.status)
             written.add_done_callback(self._after_dispatch)
@@ -427,24 +364,22 @@ class Engine:
             self._announcer.say(envelope(job, fact, source=SOURCE, now=now))
 
     def _cancel(self, key: Key, by: str) -> "asyncio.Future[GenerationJob] | None":
-        uid = self._by_key.get(key)
-        if uid is None or self._jobs[uid].status.finished:
+        job = self._jobs.named(key)
+        if job is None or job.status.finished:
             return None
-        job = self._jobs[uid]
         cancelled = _with_spec(job, cancel=True)
         written = self._commit(cancelled, life.cancel(cancelled, by, self._clock()))
         if job.status.running:
-            self._spawn(self._bus.say(subjects.CancelSignal(uid, job.status.attempt), b""))
+            self._spawn(self._bus.say(subjects.CancelSignal(job.metadata.uid, job.status.attempt), b""))
         return written
 
     def _suspend(self, key: Key, *, suspend: bool) -> "asyncio.Future[GenerationJob] | None":
-        uid = self._by_key.get(key)
-        if uid is None or self._jobs[uid].status.finished or self._jobs[uid].spec.suspend is suspend:
+        job = self._jobs.named(key)
+        if job is None or job.status.finished or job.spec.suspend is suspend:
             return None
-        job = self._jobs[uid]
         changed = _with_spec(job, suspend=suspend)
         if suspend and job.status.running:
-            self._spawn(self._bus.say(subjects.CancelSignal(uid, job.status.attempt), b""))
+            self._spawn(self._bus.say(subjects.CancelSignal(job.metadata.uid, job.status.attempt), b""))
         written = self._commit(changed, life.next_status(changed, self._seen(changed), self._clock()))
         self._dispatch()
         return written
@@ -494,8 +429,7 @@ class Engine:
 
     async def _on_claim(self, _subject: str, data: bytes) -> Grant | ClaimRefused:
         request = ClaimRequest.model_validate_json(data)
-        uid = self._by_key.get((request.namespace, request.name), "")
-        job = self._jobs.get(uid)
+        job = self._jobs.named((request.namespace, request.name))
         judged = life.claim(job, request, lambda name: self._find((request.namespace, name)), self._clock())
         if isinstance(judged, RefusalReason) or job is None:
             reason = judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN
@@ -506,7 +440,7 @@ class Engine:
         # Links first: once the claim is on disk, the worker must get its answer.
         grant = self._grant(job, request)
         await self._commit(job, judged.status)
-        self._fleet.occupy(request.worker, uid, request.attempt)
+        self._fleet.occupy(request.worker, request.uid, request.attempt)
         return grant
 
     def _grant(self, job: GenerationJob, request: ClaimRequest) -> Grant:
@@ -559,8 +493,8 @@ class Engine:
             said = Report.model_validate_json(data)
             message = f"Its report cannot be taken in, by a fault of Auteur: {error!r}"[:2048]
             failure = Failure(fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=message)
-            job = self._jobs[said.uid]
-            return self._commit(job, life.fail_attempt(job, failure, self._clock()))
+            job = self._jobs.get(said.uid)
+            return None if job is None else self._commit(job, life.fail_attempt(job, failure, self._clock()))
 
     def _on_report(self, data: bytes) -> "asyncio.Future[GenerationJob] | None":
         try:
@@ -621,23 +555,21 @@ class Engine:
                 self._expire()
 
     def _tick_workers(self, now: float) -> None:
-        for uid in tuple(self._running):
-            if self._fleet.silent(self._jobs[uid].status.worker, now):
-                log.warning("worker lost", job=self._jobs[uid].metadata.name, worker=self._jobs[uid].status.worker)
-                self._reconcile(uid, worker_silent=True)
+        for job in self._jobs.running():
+            if self._fleet.silent(job.status.worker, now):
+                log.warning("worker lost", job=job.metadata.name, worker=job.status.worker)
+                self._reconcile(job.metadata.uid, worker_silent=True)
         self._fleet.forget_lost(now)
 
     def _tick_timers(self, now: float) -> None:
-        for uid in [uid for uid, due in self._due.items() if due <= now]:
-            del self._due[uid]
+        for uid in self._jobs.take_due(now):
             self._reconcile(uid)
 
     def _tick_orders(self, now: float) -> None:
-        for uid, since in tuple(self._ordered.items()):
-            job = self._jobs[uid]
+        for job in self._jobs.unclaimed(now - _ORDER_REPEAT):
             plan = job.status.plan
-            if now - since > _ORDER_REPEAT and plan and self._fleet.count(plan.pool, WorkerState.READY, now):
-                self._ordered[uid] = now
+            if plan and self._fleet.count(plan.pool, WorkerState.READY, now):
+                self._jobs.ordered_again(job.metadata.uid, now)
                 self._order(job, repeat=int(now))
 
     def _write_progress(self) -> None:
@@ -652,8 +584,7 @@ class Engine:
         now = self._clock()
         for snapshot in self._ledger.expired(now, 500):
             namespace = snapshot.job.metadata.namespace
-            needed = {name for (space, name) in self._wanted_by if space == namespace}
-            if may_delete(snapshot.job, needed, now):
+            if may_delete(snapshot.job, self._jobs.needed(namespace), now):
                 self._ledger.delete(snapshot.job.metadata.uid, lambda: None)
 
     async def _catalogue_for_ever(self) -> None:
@@ -681,7 +612,7 @@ class Engine:
     def _runner_changed(self, runner: FunctionRunner) -> None:
         """Those who wait for it learn why: a bounded number of writes, the rest learn when their turn comes."""
         pool = names.pool(runner.metadata.name)
-        for uid in self._lines[pool].uids()[:100]:
+        for uid in self._jobs.in_line(pool)[:100]:
             self._reconcile(uid)
         self._dispatch()
 
@@ -707,15 +638,14 @@ class Engine:
 
     def _snapshot(self, key: Key) -> Snapshot | None:
         """As it is on disk or newer, with its place in the line."""
-        uid = self._by_key.get(key)
-        if uid is None:
+        job = self._jobs.named(key)
+        if job is None:
             return self._ledger.find(*key)
-        job = self._jobs[uid]
-        return Snapshot(job=job.model_copy(update={"status": self._placed(job)}), version=self._versions[uid])
+        version = self._jobs.version(job.metadata.uid)
+        return Snapshot(job=job.model_copy(update={"status": self._placed(job)}), version=version)
 
     def _placed(self, job: GenerationJob) -> GenerationJobStatus:
-        plan = job.status.plan
-        position = self._lines[plan.pool].position(job.metadata.uid) if plan else None
+        plan, position = job.status.plan, self._jobs.position(job)
         if plan is None or position is None:
             return job.status
         seconds = self._seconds.get(plan.pool)
