@@ -2,9 +2,35 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsError
+
+from auteur_contracts.errors import InvalidRequest
+from auteur_contracts.quantities import Duration
+
+T = TypeVar("T", bound=BaseSettings)
+
+
+def read_settings(kind: type[T]) -> T:
+    """From the environment. Raises InvalidRequest that names the variable, and never what it holds: that may be a
+    secret.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "__".join(str(part).upper() for part in first["loc"])
+        raise InvalidRequest(f"{kind.model_config.get('env_prefix', '')}{name} {_lowered(first['msg'])}") from None
+    except SettingsError as error:
+        told = f"the settings cannot be read: {error}; write them one by one: AUTEUR_LOG__LEVEL=info"
+        raise InvalidRequest(told) from None
+
+
+def _lowered(message: str) -> str:
+    text = message.removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
 
 
 class NatsSettings(BaseModel):
@@ -12,7 +38,7 @@ class NatsSettings(BaseModel):
     """Where the NATS server listens; JetStream must be on."""
     user: str = "auteur"
     password: SecretStr = SecretStr("")
-    connect_timeout: timedelta = timedelta(seconds=15)
+    connect_timeout: Duration = timedelta(seconds=15)
     """How long a program waits for NATS when it starts. Later it reconnects for ever."""
 
 

@@ -8,9 +8,11 @@ import sys
 from auteur_contracts.errors import AuteurError
 from auteur_kit import logs
 from auteur_kit.logs import get_logger
-from auteur_standalone import layout, processes, settings
+from auteur_kit.settings import read_settings
+from auteur_standalone import layout, processes
 from auteur_standalone.endings import REFUSED, Ended
 from auteur_standalone.parts import BinaryMissing
+from auteur_standalone.settings import Settings
 from auteur_standalone.supervisor import prepare, supervise
 
 
@@ -19,7 +21,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, help="of the gateway; kept")
     arguments = parser.parse_args()
     try:
-        wanted = settings.read()
+        wanted = read_settings(Settings)
     except AuteurError as error:
         return _refuse(error.message)
     logs.configure(wanted.log, service="supervisor")

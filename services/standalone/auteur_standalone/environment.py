@@ -55,7 +55,7 @@ def environment_of(
     }
 
 
-_KEYS = ("AUTEUR_STORE__", "AUTEUR_GATEWAY__", "AUTEUR_ENGINE__", "AUTEUR_TOKEN")
+_KEYS = ("AUTEUR_STORE", "AUTEUR_GATEWAY", "AUTEUR_ENGINE", "AUTEUR_TOKEN")
 """The store's keys, the API's tokens, databases' passwords: who has them can do what no job may."""
 _NOT_FOR: dict[PartKind, tuple[str, ...]] = {
     PartKind.NATS: ("AUTEUR_",),
@@ -72,7 +72,7 @@ def without(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, 
 
 def for_strangers(environ: Mapping[str, str]) -> dict[str, str]:
     """For a runner's own code, which may be anybody's: not even the bus."""
-    return without(environ, (*_KEYS, "AUTEUR_NATS__"))
+    return without(environ, (*_KEYS, "AUTEUR_NATS"))
 
 
 def _suggested(part: PartKind, layout: Layout) -> dict[str, str]:

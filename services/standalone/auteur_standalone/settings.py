@@ -4,10 +4,9 @@ are passed on to it as they are.
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from auteur_contracts.errors import InvalidRequest
 from auteur_kit.settings import LogSettings, StoreSettings
 
 
@@ -46,25 +45,3 @@ class Settings(BaseSettings):
     gateway: GatewayPlace = GatewayPlace()
     log: LogSettings = LogSettings()
     standalone: StandaloneSettings = StandaloneSettings()
-
-
-def read() -> Settings:
-    """From the environment. Raises InvalidRequest that names the variable, and never what it holds: that may be a
-    secret."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise InvalidRequest(complaint(error)) from None
-    except SettingsError as error:
-        raise InvalidRequest(f"the settings cannot be read: {error}") from None
-
-
-def complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    name = "__".join(str(part).upper() for part in first["loc"])
-    return f"AUTEUR_{name} {_lowered(first['msg'])}"
-
-
-def _lowered(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("Input ")
-    return text[:1].lower() + text[1:]

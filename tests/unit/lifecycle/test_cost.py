@@ -26,6 +26,8 @@ def plan(price: str | None, vram: float) -> Plan:
         ("0.001", 0, 12.3, Cost(usd=Decimal("0.0123"), gpu_seconds=0)),
         ("1", 0, 100, Cost(usd=Decimal(100), gpu_seconds=0)),
         ("1", 12, -3, Cost(usd=Decimal(0), gpu_seconds=0)),
+        ("1", 12, float("nan"), Cost(usd=Decimal(0), gpu_seconds=0)),
+        ("1", 12, 1e300, Cost(usd=Decimal(31_622_400), gpu_seconds=31_622_400.0)),
     ],
 )
 def test_cost(price: str | None, vram: float, seconds: float, cost: Cost) -> None:

@@ -14,7 +14,7 @@ def test_a_log_level_that_does_not_exist_is_told_by_the_settings_name(
         main(("--runner", "echo", "--target", "echo.py"))
     assert left.value.code == 2
     told = capsys.readouterr().err
-    assert "AUTEUR_LOG__LEVEL: Input should be 'debug', 'info', 'warning' or 'error'" in told
+    assert "AUTEUR_LOG__LEVEL should be 'debug', 'info', 'warning' or 'error'" in told
 
 
 def test_a_log_level_may_be_written_in_capitals() -> None:

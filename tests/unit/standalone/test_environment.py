@@ -47,7 +47,7 @@ def test_the_engine_gets_bus_store_database_runners_and_its_secret() -> None:
         "AUTEUR_ENGINE__DATABASE": "/home/a/.auteur/engine.db",
         "AUTEUR_ENGINE__RUNNERS": "/home/a/.auteur/runners",
         "AUTEUR_ENGINE__SECRET": "engine-pw",
-    }
+        }
 
 
 def test_an_agent_gets_the_bus_and_never_the_stores_keys() -> None:
@@ -66,7 +66,7 @@ SECRETS = {
 
 def test_no_secret_of_the_platform_reaches_an_agent_or_a_runners_code() -> None:
     harmless = {"PATH": "/bin", "AUTEUR_LOG__LEVEL": "debug", "HF_TOKEN": "the runner's own"}
-    environ = {**SECRETS, **harmless, "AUTEUR_NATS__PASSWORD": "nats-pw"}
+    environ = {**SECRETS, "AUTEUR_STORE": '{"secret_key": "store-pw"}', **harmless, "AUTEUR_NATS__PASSWORD": "nats-pw"}
     agent = environment_of(PartKind.AGENT, CONFIG, LAYOUT, EXTERNAL, environ)
     assert agent == {**harmless, "AUTEUR_AGENT__DRAIN": "2s", "AUTEUR_NATS__PASSWORD": "nats-pw"}
     assert for_strangers(environ) == harmless

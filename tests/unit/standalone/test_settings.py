@@ -3,7 +3,8 @@
 import pytest
 
 from auteur_contracts.errors import InvalidRequest
-from auteur_standalone import settings
+from auteur_kit.settings import read_settings
+from auteur_standalone.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_a_wrong_value_is_a_sentence_that_names_the_variable(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidRequest) as caught:
-        settings.read()
+        read_settings(Settings)
     assert caught.value.message.startswith(said)
     assert "\n" not in caught.value.message
 
@@ -29,5 +30,5 @@ def test_a_wrong_value_is_a_sentence_that_names_the_variable(
 def test_the_supervisor_logs_as_every_program_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTEUR_LOG__LEVEL", "DEBUG")
     monkeypatch.setenv("AUTEUR_LOG__JSON_LINES", "false")
-    read = settings.read()
+    read = read_settings(Settings)
     assert (read.log.level, read.log.json_lines) == ("debug", False)

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from auteur_contracts import names
-from auteur_contracts.errors import Unavailable
+from auteur_contracts.errors import InvalidRequest, Unavailable
 from auteur_contracts.resources import Tier
 from auteur_kit import logs
 from auteur_kit.bus import Bus
 from auteur_kit.logs import get_logger
+from auteur_kit.settings import read_settings
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.settings import AgentSettings, Identity
 
@@ -31,9 +30,9 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        settings = AgentSettings()
-    except ValidationError as error:
-        parser.error(_complaint(error))
+        settings = read_settings(AgentSettings)
+    except InvalidRequest as error:
+        parser.error(error.message)
     scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="auteur-agent-"))
     identity = Identity(
         runner=arguments.runner,
@@ -51,12 +50,6 @@ def main(argv: Sequence[str]) -> int:
         return asyncio.run(_serve(identity, settings, tier))
     finally:
         shutil.rmtree(identity.scratch, ignore_errors=True)
-
-
-def _complaint(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    name = "AUTEUR_" + "__".join(str(part) for part in first["loc"]).upper()
-    return f"{name}: {first['msg']}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from auteur_kit import logs
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
+from auteur_kit.settings import read_settings
 from auteur_kit.store import Store
 from auteur_standalone.engine.engine import Engine
 from auteur_standalone.engine.ledger import Ledger
@@ -52,7 +53,11 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    settings = Settings()
+    try:
+        settings = read_settings(Settings)
+    except AuteurError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        return 2
     logs.configure(settings.log, service="engine")
     gc.freeze()
     try:
