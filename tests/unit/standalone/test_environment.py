@@ -47,7 +47,7 @@ def test_the_engine_gets_bus_store_database_runners_and_its_secret() -> None:
         "AUTEUR_ENGINE__DATABASE": "/home/a/.auteur/engine.db",
         "AUTEUR_ENGINE__RUNNERS": "/home/a/.auteur/runners",
         "AUTEUR_ENGINE__SECRET": "engine-pw",
-        }
+    }
 
 
 def test_an_agent_gets_the_bus_and_never_the_stores_keys() -> None:
