@@ -1,6 +1,7 @@
 """Fixtures for every test: real servers, started once a session, and clean connections to them, one a test."""
 
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,11 @@ from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from tests.support.servers import ServerProcess, find_postgres, nats_server, postgres_server, store_server
+
+
+def pytest_configure() -> None:
+    """A shell that starts us in the background has us ignore Ctrl-C; the programs under test must not inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

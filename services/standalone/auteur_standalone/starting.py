@@ -116,6 +116,17 @@ def _knows(url: str, runners: tuple[str, ...]) -> bool:
     return set(runners) <= {str(item["runner"]) for item in json.loads(body)["items"]}
 
 
+def wait_until_known(layout: Layout, runners: tuple[str, ...], *, seconds: float = 10.0) -> bool:
+    """Until the running stack takes jobs for these runners."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        now = state.read(layout.state)
+        if now is not None and now.url and _knows(now.url, runners):
+            return True
+        time.sleep(_PAUSE)
+    return False
+
+
 def ticks(view: View) -> list[tuple[str, Tick]]:
     """What is shown of each part, runners under their own names. Pure."""
     return [(part.name.removeprefix("runner-"), _tick(part.name, part.state, view.ready)) for part in view.state.parts]

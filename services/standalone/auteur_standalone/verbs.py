@@ -252,12 +252,15 @@ def runners_add(python: str, target: str | None, *, workers: int | None) -> int:
     here = layout.here()
     _make(here)
     interpreter = absolute(python)
-    for entry in _describe_all(interpreter, target, workers):
+    entries = _describe_all(interpreter, target, workers)
+    for entry in entries:
         registration.write(here, entry)
         offers = ", ".join(function.name for function in entry.runner.spec.functions)
         say(f"runner {entry.name} is registered: {offers}")
     if not starting.runs(here):
         note("it serves as soon as the stack runs: auteur up")
+    elif not starting.wait_until_known(here, tuple(entry.name for entry in entries)):
+        note("the stack has not taken it in yet: auteur status", style="yellow")
     return Exit.OK
 
 

@@ -125,12 +125,12 @@ async def test_an_open_network_needs_tokens(
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"AUTEUR_GATEWAY__PORT": "abc"}, "error: setting AUTEUR_GATEWAY__PORT: "),
+        ({"AUTEUR_GATEWAY__PORT": "abc"}, "error: AUTEUR_GATEWAY__PORT should be a valid integer"),
         (
             {"AUTEUR_GATEWAY__HEARTBEAT": "soon"},
-            'error: setting AUTEUR_GATEWAY__HEARTBEAT: write a duration like "90s"',
+            'error: AUTEUR_GATEWAY__HEARTBEAT write a duration like "90s"',
         ),
-        ({"AUTEUR_GATEWAY": "{"}, 'error: error parsing value for field "gateway"'),
+        ({"AUTEUR_GATEWAY": "{"}, 'error: the settings cannot be read: error parsing value for field "gateway"'),
         ({"AUTEUR_GATEWAY__DATABASE_URL": "mysql://x"}, "error: AUTEUR_GATEWAY__DATABASE_URL: mysql is not supported"),
     ],
 )

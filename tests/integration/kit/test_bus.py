@@ -206,14 +206,14 @@ async def test_publish_gives_up_at_the_end_of_its_patience(own_nats: tuple[Serve
 
 
 async def test_connecting_to_nobody_is_unavailable() -> None:
-    nobody = NatsSettings.model_validate({"url": "nats://127.0.0.1:1", "connect_timeout": 0.5})
+    nobody = NatsSettings.model_validate({"url": "nats://127.0.0.1:1", "connect_timeout": "500ms"})
     with pytest.raises(Unavailable, match="does not answer"):
         await Bus.connect(nobody, name="test").__aenter__()
 
 
 async def test_connecting_with_a_wrong_password_is_unavailable(nats_settings: NatsSettings) -> None:
     wrong = NatsSettings.model_validate(
-        {"url": nats_settings.url, "user": "auteur", "password": "wrong", "connect_timeout": 1}
+        {"url": nats_settings.url, "user": "auteur", "password": "wrong", "connect_timeout": "1s"}
     )
     with pytest.raises(Unavailable):
         await Bus.connect(wrong, name="test").__aenter__()
@@ -314,7 +314,7 @@ async def test_ensuring_streams_again_brings_them_to_our_configuration(bus: Bus)
 
 
 def settings_of(url: str, **changes: object) -> NatsSettings:
-    return NatsSettings.model_validate({"url": url, "connect_timeout": 1, **changes})
+    return NatsSettings.model_validate({"url": url, "connect_timeout": "1s", **changes})
 
 
 @pytest.mark.parametrize(
