@@ -93,8 +93,8 @@ def steps_for(painter: Any, seconds: float) -> tuple[int, int]:
     """Steps a picture and pictures a sample, so that a sample takes `seconds` of CPU, and so of time."""
     bare_run(painter, 5)()  # the first run pays for what is made once
     a_step = timed(bare_run(painter, 40)).cpu / 40
-    steps = min(MOST_STEPS, math.ceil(seconds * 1.05 / a_step))
-    return steps, math.ceil(seconds * 1.05 / (steps * a_step))
+    steps = min(MOST_STEPS, math.ceil(seconds * 1.15 / a_step))
+    return steps, math.ceil(seconds * 1.15 / (steps * a_step))
 
 
 def measure(pairs: int, seconds: float) -> tuple[list[tuple[Took, Took]], int, int]:

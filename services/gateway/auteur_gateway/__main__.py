@@ -1,5 +1,6 @@
 """`python -m auteur_gateway`: the public API of Auteur."""
 
+import gc
 import sys
 
 from auteur_contracts.errors import AuteurError
@@ -18,6 +19,7 @@ def main() -> int:
     except AuteurError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
+    gc.freeze()  # what was imported stays: no collection need walk it
     server = make_server(app, settings.gateway)
     server.run()
     return 0 if server.started else 1

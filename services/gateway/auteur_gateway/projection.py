@@ -344,6 +344,7 @@ class Projection:
             except AuteurError as error:
                 log.info("strangers not met", error=str(error))
                 self._sync.set()
+                await asyncio.sleep(_ASK_AGAIN)  # who does not answer is not asked ten times a second
             await asyncio.sleep(0.1)
 
     async def _list(self, question: ListJobs) -> ListedJobs:
