@@ -2,14 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 _FORM = re.compile(r"^([0-9A-Za-z]{1,64})-([0-9]{1,18})(?:\.([0-9]{1,4}))?$")
 _WHOLE = 10_000
 
 
-@dataclass(frozen=True, order=True)
-class Place:
+class Place(NamedTuple):
     """A place within one epoch; places compare in the order of the stream."""
 
     sequence: int

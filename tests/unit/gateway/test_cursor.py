@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from auteur_gateway.cursor import Cursor, Place, places
 
-_places = st.builds(Place, st.integers(0, 10**18 - 1)) | st.builds(
-    Place, st.integers(0, 10**18 - 1), st.integers(1, 9999)
-)
+_sequences = st.integers(0, 10**18 - 1)
+_places = _sequences.map(Place) | st.builds(Place, _sequences, st.integers(1, 9999))
 
 
 @given(st.from_regex(r"[0-9a-f]{12}", fullmatch=True), _places)
