@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.bench.table import Figure, show
-from tests.support.stack import Stack, resident_bytes, running
+from tests.support.stack import Stack, cpu_seconds, resident_bytes, running
 
 _BATCH = 1000
 _CLIENTS = 16
@@ -42,6 +42,7 @@ async def run_batch(stack: Stack, first: int, count: int) -> float:
 
 def main(jobs: int, workers: int) -> None:
     seconds: list[float] = []
+    cpu: list[dict[str, float]] = []
     memory: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         settings = {
@@ -53,8 +54,11 @@ def main(jobs: int, workers: int) -> None:
             stack.add_echo(workers=workers)
             stack.wait_until_ready("echo")
             pids = {part: stack.pid_of(part) for part in _PARTS}
+            everybody = {part.name: part.pid for part in stack.state.parts if part.pid}
             for first in range(0, jobs, _BATCH):
+                before = {part: cpu_seconds(pid) for part, pid in everybody.items()}
                 seconds.append(asyncio.run(run_batch(stack, first, min(_BATCH, jobs - first))))
+                cpu.append({part: cpu_seconds(pid) - before[part] for part, pid in everybody.items()})
                 if first + _BATCH == 2 * _BATCH:
                     memory = {part: resident_bytes(pid) for part, pid in pids.items()}
             grown = {part: (resident_bytes(pid) - memory.get(part, 0)) / 1024**2 for part, pid in pids.items()}
@@ -65,6 +69,15 @@ def main(jobs: int, workers: int) -> None:
             Figure("last 1,000", seconds[-1], "s"),
             Figure("last / first", seconds[-1] / seconds[0], "×", 1.2),
             Figure("jobs a second, overall", jobs / sum(seconds), "1/s", note="submit to end, one machine"),
+            *(
+                Figure(
+                    f"CPU of {part}, the last",
+                    1000 * cpu[-1][part] / _BATCH,
+                    "ms a job",
+                    note=f"first: {1000 * one / _BATCH:.2f}",
+                )
+                for part, one in cpu[0].items()
+            ),
             *(Figure(f"RSS of {part} after the first 2,000", grown[part], "MiB more", 20) for part in _PARTS),
         ],
     )

@@ -177,5 +177,11 @@ def resident_bytes(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far (utime and stime of proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _python() -> str:
     return str(Path(sysconfig.get_path("scripts")) / "python")
