@@ -71,9 +71,8 @@ def check_parameters(function: str, schema: Mapping[str, Any], params: Mapping[s
                 f'{function} needs the parameter "{name}"{_range(properties.get(name, {}))}.',
                 f"params.{name}",
             )
-    error = next(
-        iter(sorted(Draft202012Validator(schema, registry=_ELSEWHERE).iter_errors(dict(params)), key=_depth)), None
-    )
+    validator = Draft202012Validator(schema, registry=_ELSEWHERE)
+    error = min(validator.iter_errors(dict(params)), key=_depth, default=None)
     return None if error is None else _wrong(function, error)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from auteur_contracts.resources import Failure, Tier
 from auteur_contracts.vocabulary import Fault, Reason
+from auteur_kit.private import for_strangers
 from auteur_runner import protocol
 from auteur_runner.gates import LineGate, dropped_line
 
@@ -24,8 +25,6 @@ _LAST_WORDS = 0.5
 """How long after a death the pipes are still read: a grandchild may hold them open."""
 _MAX_LINE = 4096
 _TAIL = 20
-_PRIVATE = ("AUTEUR_NATS", "AUTEUR_STORE", "AUTEUR_GATEWAY", "AUTEUR_ENGINE", "AUTEUR_TOKEN")
-"""Settings are read in any case, and a whole group may be one variable of JSON (`AUTEUR_NATS`)."""
 
 OnLog = Callable[[protocol.Log], None]
 
@@ -375,8 +374,7 @@ class ChildProcess:
 
 def _environment(launch: Launch) -> dict[str, str]:
     """Ours without what is none of an author's business: the way to NATS, store and databases, a person's token."""
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(_PRIVATE)}
-    return {**inherited, **dict(launch.environment), "PYTHONUNBUFFERED": "1"}
+    return {**for_strangers(os.environ), **dict(launch.environment), "PYTHONUNBUFFERED": "1"}
 
 
 def _platform_failure(message: str) -> Failure:

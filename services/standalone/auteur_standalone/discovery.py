@@ -13,12 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from auteur_client.home import is_checkout
-from auteur_contracts.errors import Code, InvalidRequest
+from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
-from auteur_lifecycle.parameters import check_schemas
-from auteur_lifecycle.support import unsupported_runner
+from auteur_kit.private import for_strangers
 from auteur_standalone import registration
-from auteur_standalone.environment import for_strangers
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
 from auteur_standalone.settings import Settings
@@ -87,7 +85,7 @@ async def installed(python: str) -> dict[str, str]:
 
 
 async def describe(launch: Launch) -> FunctionRunner:
-    """The runner as its own environment describes it."""
+    """The runner as its own environment describes it. Raises InvalidRequest."""
     text = await ask(launch.python, "describe", launch.target, directory=launch.directory)
     try:
         described = FunctionRunner.model_validate_json(text)
@@ -97,10 +95,7 @@ async def describe(launch: Launch) -> FunctionRunner:
             f"{error.errors(include_url=False)[0]['msg']}",
             hint="install the same version of auteur in both environments",
         ) from error
-    if wrong := check_schemas(described):
-        raise InvalidRequest(wrong)
-    if refusal := unsupported_runner(described.spec):
-        raise InvalidRequest(refusal.text, code=Code.NOT_SUPPORTED)
+    registration.check(described)
     return described
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from auteur_kit.private import KEYS, without
 from auteur_kit.settings import StoreSettings
 from auteur_standalone import parts
 from auteur_standalone.config import USER, Config
@@ -55,24 +56,13 @@ def environment_of(
     }
 
 
-_KEYS = ("AUTEUR_STORE", "AUTEUR_GATEWAY", "AUTEUR_ENGINE", "AUTEUR_TOKEN")
-"""The store's keys, the API's tokens, databases' passwords: who has them can do what no job may."""
 _NOT_FOR: dict[PartKind, tuple[str, ...]] = {
     PartKind.NATS: ("AUTEUR_",),
     PartKind.STORE: ("AUTEUR_",),
     PartKind.GATEWAY: (),
     PartKind.ENGINE: (),
-    PartKind.AGENT: _KEYS,
+    PartKind.AGENT: KEYS,
 }
-
-
-def without(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if not name.upper().startswith(prefixes)}
-
-
-def for_strangers(environ: Mapping[str, str]) -> dict[str, str]:
-    """For a runner's own code, which may be anybody's: not even the bus."""
-    return without(environ, (*_KEYS, "AUTEUR_NATS"))
 
 
 def _suggested(part: PartKind, layout: Layout) -> dict[str, str]:

@@ -93,6 +93,12 @@ async def _is(bus: Bus, name: str, phase: Phase) -> None:
     await eventually(reached, f"{name} to be {phase}")
 
 
+def stored(grant: Grant, name: str, media_type: str) -> Output:
+    """An output as a worker says it has stored it, where its grant lets it."""
+    uri = names.s3_uri(grant.upload.bucket, f"{grant.upload.prefix}{name}")
+    return Output(name=name, uri=uri, media_type=media_type, sha256="0" * 64, bytes=2)
+
+
 async def test_a_submitted_job_is_planned_dispatched_claimed_and_succeeds(
     bus: Bus, engine: Engine, worker: ScriptedWorker, facts: Facts
 ) -> None:
@@ -102,13 +108,7 @@ async def test_a_submitted_job_is_planned_dispatched_claimed_and_succeeds(
     assert isinstance(grant, Grant)
     assert grant.plan.params == {"text": "one", "seed": names.seed_of(order.uid)}
     assert grant.upload.prefix == f"default/default/jobs/{order.uid}/1/"
-    output = Output(
-        name="echo.json",
-        uri=names.s3_uri(grant.upload.bucket, f"{grant.upload.prefix}echo.json"),
-        media_type="application/json",
-        sha256="0" * 64,
-        bytes=2,
-    )
+    output = stored(grant, "echo.json", "application/json")
     await worker.report(order, grant.token, outputs=(output,))
     await _is(bus, "one", Phase.SUCCEEDED)
     found = await find(bus, "one")
@@ -260,14 +260,7 @@ async def make_source(worker: ScriptedWorker) -> None:
     order = await worker.order()
     grant = await worker.claim(order)
     assert isinstance(grant, Grant)
-    made = Output(
-        name="image.png",
-        uri=names.s3_uri(grant.upload.bucket, f"{grant.upload.prefix}image.png"),
-        media_type="image/png",
-        sha256="0" * 64,
-        bytes=2,
-    )
-    await worker.report(order, grant.token, outputs=(made,))
+    await worker.report(order, grant.token, outputs=(stored(grant, "image.png", "image/png"),))
 
 
 async def test_an_input_that_is_deleted_at_the_last_moment_fails_its_job_and_holds_up_nobody(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierReadiness
 from auteur_kit.logs import get_logger
-from auteur_lifecycle.parameters import check_schemas
-from auteur_lifecycle.support import unsupported_runner
 from auteur_standalone.engine.machine import fits
+from auteur_standalone.registration import check
 
 log = get_logger()
 catalogue_document: TypeAdapter[list[FunctionRunner]] = TypeAdapter(list[FunctionRunner])
@@ -25,7 +25,7 @@ class RunnerFolder:
     _seen: dict[Path, tuple[int, FunctionRunner | None]] = field(default_factory=dict)
 
     def read(self) -> list[FunctionRunner]:
-        """By name. A file that cannot be read is logged once and left out."""
+        """By name. A file that cannot be read or served is logged once and left out."""
         files = sorted(self.path.glob("*.json")) if self.path.is_dir() else []
         self._seen = {file: self._one(file) for file in files}
         return [runner for _, runner in self._seen.values() if runner is not None]
@@ -37,16 +37,11 @@ class RunnerFolder:
             if known is not None and known[0] == changed:
                 return known
             runner = FunctionRunner.model_validate_json(file.read_bytes())
+            check(runner)
         except FileNotFoundError:
             return 0, None
-        except (OSError, ValidationError) as error:
-            log.warning("runner unreadable", file=file.name, error=str(error)[:500])
-            return changed, None
-        if wrong := check_schemas(runner):
-            log.warning("runner unreadable", file=file.name, error=wrong)
-            return changed, None
-        if refusal := unsupported_runner(runner.spec):
-            log.warning("runner refused", file=file.name, error=refusal.text)
+        except (OSError, ValidationError, InvalidRequest) as error:
+            log.warning("runner left out", file=file.name, error=str(error)[:500])
             return changed, None
         return changed, runner
 
