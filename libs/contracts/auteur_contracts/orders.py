@@ -109,6 +109,59 @@ class Report(Told):
     finished_at: datetime
 
 
+MAX_TERMINATION_BYTES = 3072
+"""A kubelet cuts what it is left: 4 KiB a container, less where a pod has many."""
+
+
+class TerminationMessage(Told):
+    """What the pod of one attempt leaves its kubelet at the end: the report without its token, shortened until it fits
+    into MAX_TERMINATION_BYTES; or why nothing was run.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int
+    worker: str
+    outcome: Outcome | None = None
+    """None: nothing was run here; `message` says why."""
+    refused: RefusalReason | None = None
+    """The claim was answered, with no."""
+    message: str = ""
+    """For people; empty where `failure` says it."""
+    outputs: tuple[Output, ...] = ()
+    truncated: bool = False
+    """Outputs were left out: the attempt's result.json has them all."""
+    failure: Failure | None = None
+    warnings: tuple[Annotated[str, StringConstraints(max_length=512)], ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def report(self) -> Report | None:
+        """The report it was made from, as far as it is here, with an empty token: who reads a pod's status knows whose
+        word it is. None where nothing was run.
+        """
+        if self.outcome is None or self.started_at is None or self.finished_at is None:
+            return None
+        return Report(
+            namespace=self.namespace,
+            name=self.name,
+            uid=self.uid,
+            attempt=self.attempt,
+            worker=self.worker,
+            token="",
+            outcome=self.outcome,
+            outputs=self.outputs,
+            failure=self.failure,
+            warnings=self.warnings,
+            metrics=self.metrics,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )
+
+
 class WorkerState(StrEnum):
     STARTING = "starting"
     READY = "ready"
