@@ -13,9 +13,22 @@ LABEL_PROJECT = f"{GROUP}/project"
 LABEL_JOB_UID = f"{GROUP}/job-uid"
 """On what belongs to an attempt: its batch/v1 Job and pod on a cluster."""
 LABEL_RETRY_OF = f"{GROUP}/retry-of"
+LABEL_JOB = f"{GROUP}/job"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_POOL = f"{GROUP}/pool"
+LABEL_RUNNER = f"{GROUP}/runner"
+LABEL_QUALITY = f"{GROUP}/quality"
+LABEL_ENABLED = f"{GROUP}/enabled"
+"""On a namespace: commands may create jobs in it."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "auteur-operator"
+"""Whose objects they are, and the field manager of what is applied."""
 ANNOTATION_NODE_ID = f"{GROUP}/node-id"
 ANNOTATION_REQUEST_ID = f"{GROUP}/request-id"
 ANNOTATION_TRACEPARENT = f"{GROUP}/traceparent"
+ANNOTATION_PLAN = f"{GROUP}/plan"
+"""On an attempt's batch/v1 Job: the job's plan, so that making the Job may come before the status that tells of it."""
+ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PROJECT = "default"
@@ -27,6 +40,31 @@ _EVENT_NAMESPACE = uuid.UUID("3d0a7cf2-5f0b-5d86-9a55-3f6a2f1c8f0e")
 def pool(runner: str) -> str:
     """The work queue of a runner's workers."""
     return runner
+
+
+@dataclass(frozen=True)
+class TierPool:
+    """The pool of one tier of a runner, on a cluster: a Deployment, and the work queue of its pods."""
+
+    namespace: str
+    runner: str
+    quality: str
+
+    def __str__(self) -> str:
+        """No Kubernetes name has an underscore, so this reads back."""
+        return f"{self.namespace}_{self.runner}_{self.quality}"
+
+    @classmethod
+    def parse(cls, text: str) -> "TierPool | None":
+        match text.split("_"):
+            case [namespace, runner, quality] if namespace and runner and quality:
+                return cls(namespace, runner, quality)
+            case _:
+                return None
+
+    @property
+    def deployment(self) -> str:
+        return f"{self.runner}-{self.quality}"
 
 
 def catalogue_key(namespace: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ from auteur_kit.settings import NatsSettings
 log = get_logger()
 
 MSG_ID = "Nats-Msg-Id"
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_REFUSED_STREAM = re.compile(r'permissions violation for publish to "\$js\.api\.stream\.create\.', re.IGNORECASE)
 _FAULTS = (NatsError, TimeoutError, OSError)
 _PULL_EXPIRES = 5.0
 _PULL_SILENCE = _PULL_EXPIRES + 2.0
@@ -140,6 +143,8 @@ class Bus:
         """`time.monotonic()` of the last connect: silence before it proves nothing about anybody."""
         self._ensured = asyncio.Lock()
         self._asked: set[asyncio.Timeout] = set()
+        self._may_make_streams = True
+        """False once the server has refused it: on a cluster one program's user may, and that program does."""
 
     # ── connection ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,6 +162,8 @@ class Bus:
             nonlocal last
             if isinstance(error, ConnectionError) and last is not None and _is_refusal(last):
                 return  # the server hung up before its words were read
+            for bus in holder:
+                bus._heed_refusal(error)  # noqa: SLF001  # this class
             news = repr(error) != repr(last)
             last = error
             if news and holder:
@@ -185,6 +192,7 @@ class Bus:
                     user=address.user,
                     password=address.password,
                     token=address.token,
+                    inbox_prefix=_inbox_of(address),
                     error_cb=on_error,
                     disconnected_cb=on_disconnect,
                     reconnected_cb=on_reconnect,
@@ -234,19 +242,31 @@ class Bus:
         return bool(self._nats.is_connected)
 
     async def ensure_streams(self) -> None:
-        """Idempotent. A stream that exists with another configuration is brought to ours."""
+        """Idempotent. A stream that exists with another configuration is brought to ours. Raises Unavailable, and from
+        then on at once, where this user may not make streams.
+        """
         async with self._ensured:
             for config in streams.STREAMS:
-                try:
-                    await self._js.add_stream(config)
-                except _FAULTS:
-                    await self._update(config)
+                await self._make(config)
 
-    async def _update(self, config: StreamConfig) -> None:
+    async def _make(self, config: StreamConfig) -> None:
+        if self._may_make_streams:
+            with contextlib.suppress(*_FAULTS):
+                async with self._asking(_PUBLISH_TIMEOUT):
+                    await self._js.add_stream(config)
+                    return
+        if not self._may_make_streams:
+            raise Unavailable("this user of NATS may not make streams; the program that keeps them does")
         try:
             await self._js.update_stream(config)
         except _FAULTS as error:
             raise Unavailable(f"NATS: {error!r}") from error
+
+    def _heed_refusal(self, error: Exception) -> None:
+        """A request that the server does not let through gets no answer: only this error says so, beside it."""
+        if self._may_make_streams and _REFUSED_STREAM.search(str(error)):
+            self._may_make_streams = False
+            self._give_up_what_was_asked()
 
     # ── saying ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -555,6 +575,12 @@ def _why(address: Address, error: Exception) -> str:
     if _is_refusal(error):
         return f"NATS refuses the credentials of {address.who} at {address.url}"
     return str(error) or type(error).__name__
+
+
+def _inbox_of(address: Address) -> str:
+    """Replies come to subjects of the user's own, so that a server can keep others from listening to them."""
+    user = address.user or ""
+    return f"_INBOX_{user}" if _PLAIN.fullmatch(user) else "_INBOX"
 
 
 def _is_refusal(error: Exception) -> bool:

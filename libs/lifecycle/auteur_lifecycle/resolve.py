@@ -49,7 +49,7 @@ def resolve(
         return refused
     if refused := check_inputs(job, function, bucket):
         return refused
-    return plan_of(job, runner, function, tier)
+    return plan_of(job, runner, function, tier, platform)
 
 
 def merged_parameters(spec: GenerationJobSpec, function: FunctionDeclaration, tier: TierDeclaration) -> dict[str, Any]:
@@ -147,7 +147,13 @@ def _check_uri(job: GenerationJob, name: str, uri: str, bucket: str) -> Refusal 
     return None
 
 
-def plan_of(job: GenerationJob, runner: FunctionRunner, function: FunctionDeclaration, tier: TierDeclaration) -> Plan:
+def plan_of(
+    job: GenerationJob,
+    runner: FunctionRunner,
+    function: FunctionDeclaration,
+    tier: TierDeclaration,
+    platform: Platform = ONE_MACHINE,
+) -> Plan:
     spec = job.spec
     params = merged_parameters(spec, function, tier)
     seed = None
@@ -158,7 +164,7 @@ def plan_of(job: GenerationJob, runner: FunctionRunner, function: FunctionDeclar
     plan = Plan(
         function=function.name,
         runner=runner.metadata.name,
-        pool=names.pool(runner.metadata.name),
+        pool=_pool(runner, tier, platform),
         tier=Tier(
             quality=tier.quality,
             pipeline=tier.pipeline,
@@ -177,6 +183,13 @@ def plan_of(job: GenerationJob, runner: FunctionRunner, function: FunctionDeclar
         ),
     )
     return plan.model_copy(update={"digest": digest_of(plan)})
+
+
+def _pool(runner: FunctionRunner, tier: TierDeclaration, platform: Platform) -> str:
+    meta = runner.metadata
+    if platform.pods:
+        return str(names.TierPool(meta.namespace, meta.name, tier.quality.value))
+    return names.pool(meta.name)
 
 
 def digest_of(plan: Plan) -> str:

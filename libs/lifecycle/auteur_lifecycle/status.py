@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from auteur_contracts import names
 from auteur_contracts.orders import ClaimRequest, Outcome, RefusalReason, Report
 from auteur_contracts.quantities import MAX_OUTPUTS, MAX_WARNINGS
 from auteur_contracts.resources import (
@@ -25,6 +26,7 @@ from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
 from auteur_lifecycle.retry import GiveUp, TryAgain, after_failure
+from auteur_lifecycle.support import ONE_MACHINE, Platform
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 DEADLINE_GRACE = timedelta(minutes=5)
@@ -99,21 +101,21 @@ def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> Gen
 # ── one attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def dispatch(job: GenerationJob, now: datetime) -> GenerationJobStatus:
-    """The next attempt gets its number. A job that is dispatched, running or finished stays as it is."""
+def dispatch(job: GenerationJob, now: datetime, *, pod: bool = False) -> GenerationJobStatus:
+    """The next attempt gets its number; `pod`: one of its own, not a worker of the pool. A job that is dispatched,
+    running or finished stays as it is.
+    """
     status = job.status
     if status.finished or status.dispatched or status.plan is None:
         return status
     attempt = status.attempt + 1
+    waits = f"Attempt {attempt} waits for a worker of {status.plan.pool}."
+    made = f"Attempt {attempt} has a pod of its own, by Job {names.attempt_name(job.metadata.name, attempt)}."
+    why, message = (Reason.POD_CREATED, made) if pod else (Reason.ORDERED, waits)
     return _change(
         job,
         now,
-        (
-            ConditionType.DISPATCHED,
-            _TRUE,
-            Reason.ORDERED,
-            f"Attempt {attempt} waits for a worker of {status.plan.pool}.",
-        ),
+        (ConditionType.DISPATCHED, _TRUE, why, message),
         attempt=attempt,
         claim="",
         worker="",
@@ -122,6 +124,17 @@ def dispatch(job: GenerationJob, now: datetime) -> GenerationJobStatus:
         retry_at=None,
         dispatch_time=now,
     )
+
+
+def hold_up(job: GenerationJob, reason: Reason, message: str, now: datetime) -> GenerationJobStatus:
+    """Why an attempt that was dispatched does not run yet: nothing is decided by it."""
+    status = job.status
+    held = status.condition(ConditionType.RUNNING)
+    if status.finished or not status.dispatched or status.running:
+        return status
+    if held is not None and held.reason is reason and held.message == message[:2048]:
+        return status
+    return _change(job, now, (ConditionType.RUNNING, _FALSE, reason, message))
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,22 @@ def is_current(job: GenerationJob, attempt: int) -> bool:
     return not job.status.finished and job.status.running and job.status.attempt == attempt
 
 
+def has_run(job: GenerationJob, attempt: int, worker: str, since: datetime, now: datetime) -> GenerationJobStatus:
+    """The attempt's own pod tells how it ended, and nobody saw its claim: the pod's name stands for the claim."""
+    status = job.status
+    if status.finished or not status.dispatched or status.attempt != attempt or status.running:
+        return status
+    told = f"Attempt {attempt} ran on {worker}."
+    return _change(
+        job,
+        now,
+        (ConditionType.RUNNING, _TRUE, Reason.CLAIMED, told),
+        worker=worker[:128],
+        start_time=since,
+        failure=None,
+    )
+
+
 def progress(job: GenerationJob, attempt: int, seen: Progress) -> GenerationJobStatus:
     """Never backwards within an attempt."""
     before = job.status.progress
@@ -185,9 +214,11 @@ def progress(job: GenerationJob, attempt: int, seen: Progress) -> GenerationJobS
 
 
 def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStatus:
-    """The worker's last word. The caller has checked its token."""
+    """The worker's last word. The caller has checked that it is the worker's."""
     if not is_current(job, said.attempt):
         return job.status
+    if (misplaced := _misplaced(job, said)) is not None:
+        return fail_attempt(_paid(job, said), misplaced, now)
     match said.outcome:
         case Outcome.SUCCEEDED:
             return _succeed(job, said, now)
@@ -201,6 +232,20 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
                 Fault.PLATFORM, Reason.RESULT_MISSING, "The worker reported a failure without a cause."
             )
             return fail_attempt(_paid(job, said), failure, now)
+
+
+def _misplaced(job: GenerationJob, said: Report) -> Failure | None:
+    """Outputs must lie under the attempt's own prefix."""
+    own = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, said.attempt)
+    for output in said.outputs:
+        try:
+            _, key = names.parse_s3_uri(output.uri)
+        except ValueError:
+            key = ""
+        if names.AttemptPrefix.parse(key) != own:
+            told = f"Output {output.name} was reported outside of its attempt's storage."
+            return _failure(Fault.PLATFORM, Reason.RESULT_MISSING, told)
+    return None
 
 
 def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "") -> Failure:
@@ -299,11 +344,16 @@ def lose(job: GenerationJob, attempt: int, now: datetime) -> GenerationJobStatus
     """The worker of this attempt is not heard any more."""
     if not is_current(job, attempt):
         return job.status
-    return fail_attempt(
-        _paid_until(job, now),
-        _failure(Fault.LOST, Reason.WORKER_LOST, f"Worker {job.status.worker} was lost during attempt {attempt}."),
-        now,
-    )
+    told = f"Worker {job.status.worker} was lost during attempt {attempt}."
+    return end_attempt(job, attempt, _failure(Fault.LOST, Reason.WORKER_LOST, told), now)
+
+
+def end_attempt(job: GenerationJob, attempt: int, failure: Failure, now: datetime) -> GenerationJobStatus:
+    """This attempt ended without a report of its own, claimed or not."""
+    status = job.status
+    if status.finished or status.attempt != attempt or not (status.dispatched or status.running):
+        return status
+    return fail_attempt(_paid_until(job, now), failure, now)
 
 
 def cancel(job: GenerationJob, by: str, now: datetime) -> GenerationJobStatus:
@@ -337,6 +387,7 @@ class Seen:
     lookup: Lookup
     worker_silent: bool = False
     bucket: str = ""
+    platform: Platform = ONE_MACHINE
 
 
 def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobStatus:
@@ -349,7 +400,7 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
     if job.spec.cancel:
         return cancel(job, status.cancelled_by, now)
     if status.plan is None:
-        resolved = resolve(job, seen.catalogue, bucket=seen.bucket)
+        resolved = resolve(job, seen.catalogue, platform=seen.platform, bucket=seen.bucket)
         if isinstance(resolved, Refusal):
             return refuse(job, resolved, now)
         job = _with(job, accept(job, resolved, now))

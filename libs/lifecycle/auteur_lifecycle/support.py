@@ -22,6 +22,7 @@ class Platform:
 
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
+CLUSTER = Platform(queues=True, params_from=False, pods=True)
 
 
 def unsupported(spec: GenerationJobSpec, platform: Platform = ONE_MACHINE) -> Refusal | None:

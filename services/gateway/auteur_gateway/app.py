@@ -33,6 +33,7 @@ from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
+from auteur_lifecycle.support import CLUSTER, ONE_MACHINE
 
 log = get_logger()
 _DESCRIPTION = """
@@ -151,6 +152,7 @@ def _assemble(
             task_timeout=wanted.task_timeout,
             link_lifetime=wanted.link_lifetime,
             upload_lifetime=wanted.upload_lifetime,
+            platform=CLUSTER if wanted.cluster else ONE_MACHINE,
         ),
         catalogue=catalogue,
         repository=repository,

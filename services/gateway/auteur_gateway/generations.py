@@ -57,6 +57,7 @@ from auteur_kit.clock import Clock
 from auteur_kit.store import Store
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
+from auteur_lifecycle.support import ONE_MACHINE, Platform
 
 _CODES = {
     Reason.UNKNOWN_FUNCTION: Code.UNKNOWN_FUNCTION,
@@ -81,6 +82,7 @@ class Rules:
     task_timeout: timedelta
     link_lifetime: timedelta
     upload_lifetime: timedelta
+    platform: Platform = ONE_MACHINE
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class Generations:
     def check(self, job: GenerationJob) -> None:
         """Raises InvalidRequest for what could never run, before anything is stored or taken."""
         try:
-            planned = resolve(job, self._catalogue.require(), bucket=self._store.bucket)
+            planned = resolve(job, self._catalogue.require(), platform=self.rules.platform, bucket=self._store.bucket)
         except ValidationError as error:  # the schemas of a runner let through what no plan can hold
             raise of_pydantic(error, code=Code.INVALID_PARAMETER) from error
         if isinstance(planned, Refusal):

@@ -36,6 +36,8 @@ class GatewaySettings(BaseModel):
     """`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`. Migrated at start."""
     namespace: Label = DEFAULT_NAMESPACE
     """The one namespace that this gateway serves."""
+    cluster: bool = False
+    """Jobs run as pods of a cluster, by the operator: what only a cluster can do is not refused."""
     queue_limit: int = Field(100, ge=1)
     """Unfinished jobs after which new ones are refused (429)."""
     default_quality: QualityName = Quality.STANDARD

@@ -87,8 +87,9 @@ def running(**spec: Any) -> GenerationJob:
     return having(made, granted.status)
 
 
-def output(name: str = "image.png") -> Output:
-    return Output(name=name, uri=f"s3://media/{name}", media_type="image/png", sha256="0" * 64, bytes=1)
+def output(name: str = "image.png", attempt: int = 1, *, uid: str = UID, project: str = "default") -> Output:
+    uri = f"s3://media/default/{project}/jobs/{uid}/{attempt}/{name}"
+    return Output(name=name, uri=uri, media_type="image/png", sha256="0" * 64, bytes=1)
 
 
 def report(outcome: Outcome, attempt: int = 1, **fields: Any) -> Report:

@@ -72,7 +72,7 @@ def test_an_envelope_says_whose_fact_it_is_and_is_read_back() -> None:
     one = one.model_copy(
         update={"metadata": one.metadata.model_copy(update={"annotations": {ANNOTATION_NODE_ID: "n7"}})}
     )
-    new = status.report(one, report(Outcome.SUCCEEDED, outputs=(output(),)), NOW)
+    new = status.report(one, report(Outcome.SUCCEEDED, outputs=(output(project="film"),)), NOW)
     (fact,) = facts_between(one.status, new, 4)
     said = envelope(having(one, new), fact, source="engine", now=NOW)
     assert (said.type, said.subject, said.node_id, said.name) == ("job.succeeded", "default/demo-1", "n7", "demo-1")

@@ -149,7 +149,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             outcome,
             before.attempt - ago,
             failure=failure(*why) if outcome is Outcome.FAILED else None,
-            outputs=(output(),) if outcome is Outcome.SUCCEEDED else (),
+            outputs=(output(attempt=max(before.attempt - ago, 0)),) if outcome is Outcome.SUCCEEDED else (),
             metrics={"run_seconds": seconds},
         )
         new = status.report(self.job, ended, self.now)
@@ -193,7 +193,8 @@ class LifeOfAJob(RuleBasedStateMachine):
         granted = claim(first, request(uid="first"), lambda _: None, NOW)
         assert isinstance(granted, ClaimGranted)
         first = having(first, granted.status)
-        made = report(outcome, failure=failure() if outcome is Outcome.FAILED else None, outputs=(output(),))
+        why = failure() if outcome is Outcome.FAILED else None
+        made = report(outcome, failure=why, outputs=(output(uid="first"),))
         self.input = having(first, status.report(first, made, NOW))
 
     @rule(seconds=st.sampled_from([0.5, 1, 5, 10, 61, -30]))

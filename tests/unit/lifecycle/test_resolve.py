@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from auteur_contracts.names import seed_of
+from auteur_contracts.names import TierPool, seed_of
 from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan, PlannedInput, Tier
 from auteur_contracts.vocabulary import Quality, Reason
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import digest_of, resolve
-from auteur_lifecycle.support import Platform, unsupported
+from auteur_lifecycle.support import CLUSTER, Platform, unsupported
 from tests.unit.lifecycle.making import SCHEMA, UID, job, runner
 
 IMAGE_INPUT = [{"name": "image", "mediaType": "image/*"}, {"name": "mask", "mediaType": "image/png", "required": False}]
@@ -235,3 +235,10 @@ def test_a_seed_no_plan_can_hold_is_refused_even_where_the_function_takes_anythi
 def test_a_cluster_acts_on_more_than_one_machine_does() -> None:
     spec = job(queue="team-a", paramsFrom=[{"name": "prompt", "job": "s", "output": "s.json", "path": "a"}]).spec
     assert unsupported(spec, Platform(queues=True, params_from=True)) is None
+
+
+def test_on_a_cluster_each_tier_of_a_runner_has_a_pool_of_its_own() -> None:
+    found = resolve(job(queue="team-a"), [runner()], platform=CLUSTER)
+    assert isinstance(found, Plan)
+    assert found.pool == "default_painter_standard"
+    assert TierPool.parse(found.pool) == TierPool("default", "painter", "standard")

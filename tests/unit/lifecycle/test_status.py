@@ -226,6 +226,50 @@ def test_progress_of_a_job_that_does_not_run_is_nothing() -> None:
         assert status.progress(one, one.status.attempt, Progress(phase="x", fraction=0.1)) == one.status
 
 
+def test_outputs_elsewhere_are_not_an_attempts_own() -> None:
+    one = running(retries=0)
+    stolen = output(uid="another-job")
+    found = status.report(one, report(Outcome.SUCCEEDED, outputs=(output(), stolen)), after(4))
+    assert found.phase is Phase.FAILED
+    assert found.outputs == ()
+    assert found.failure is not None
+    assert (found.failure.reason, found.failure.message) == (
+        Reason.RESULT_MISSING,
+        "Output image.png was reported outside of its attempt's storage.",
+    )
+
+
+def test_an_attempt_with_a_pod_says_why_it_does_not_run_yet() -> None:
+    one = waiting()
+    one = having(one, dispatch(one, NOW, pod=True))
+    assert said(one.status, ConditionType.DISPATCHED) == (
+        "True",
+        Reason.POD_CREATED,
+        "Attempt 1 has a pod of its own, by Job demo-1-1.",
+    )
+    held = status.hold_up(one, Reason.UNSCHEDULABLE, "No node offers 24 GB.", after(1))
+    assert said(held, ConditionType.RUNNING) == ("False", Reason.UNSCHEDULABLE, "No node offers 24 GB.")
+    assert held.phase is Phase.DISPATCHED
+    again = having(one, held)
+    assert status.hold_up(again, Reason.UNSCHEDULABLE, "No node offers 24 GB.", after(2)) is held
+
+
+def test_a_pod_that_told_its_end_counts_as_its_own_claim() -> None:
+    one = waiting()
+    one = having(one, dispatch(one, NOW, pod=True))
+    ran = having(one, status.has_run(one, 1, "demo-1-1-x7xq2", after(1), after(4)))
+    assert (ran.status.running, ran.status.worker, ran.status.start_time) == (True, "demo-1-1-x7xq2", after(1))
+    assert status.report(ran, report(Outcome.SUCCEEDED, outputs=(output(),)), after(4)).phase is Phase.SUCCEEDED
+
+
+def test_an_attempt_that_never_ran_can_end_too() -> None:
+    one = waiting()
+    one = having(one, dispatch(one, NOW, pod=True))
+    lost = status.end_attempt(one, 1, failure(Fault.LOST, Reason.EVICTED), after(1))
+    assert (lost.phase, lost.losses, lost.failures, lost.cost) == (Phase.RETRYING, 1, 0, None)
+    assert status.end_attempt(one, 0, failure(), after(1)) is one.status
+
+
 def test_success_commits_the_outputs() -> None:
     one = running(runner=None)
     one = having(one, status.progress(one, 1, Progress(phase="decode", fraction=0.9, eta_seconds=1)))

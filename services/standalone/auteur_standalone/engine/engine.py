@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,7 +23,6 @@ from auteur_contracts.orders import (
     ClaimRequest,
     Grant,
     Heartbeat,
-    InputLink,
     Order,
     RefusalReason,
     Report,
@@ -35,28 +33,26 @@ from auteur_contracts.resources import (
     FunctionRunner,
     GenerationJob,
     GenerationJobStatus,
-    Output,
     Progress,
     QueueStatus,
 )
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_kit import streams
+from auteur_kit import streams, trace
+from auteur_kit.announcer import Announcer
 from auteur_kit.bus import Bus, Consumer, Delivery
 from auteur_kit.clock import Clock
+from auteur_kit.grants import Granter, refused
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_lifecycle import status as life
 from auteur_lifecycle.expiry import may_delete
 from auteur_lifecycle.facts import envelope, facts_between
 from auteur_lifecycle.fleet import Fleet
-from auteur_lifecycle.gate import input_of
 from auteur_lifecycle.refusal import Refusal
-from auteur_standalone.engine.announcer import Announcer
 from auteur_standalone.engine.catalogue import RunnerFolder, catalogue_document, readiness
 from auteur_standalone.engine.ledger import Ledger
 from auteur_standalone.engine.machine import gpu_memory_gigabytes
 from auteur_standalone.engine.settings import EngineSettings
-from auteur_standalone.engine.tokens import is_token, token_of
 from auteur_standalone.engine.unfinished import Key, UnfinishedJobs
 
 log = get_logger()
@@ -73,8 +69,6 @@ _COMMAND_REPEAT = 5.0
 _EXPIRY_EVERY = 5.0
 _PAGE_BYTES = 512 * 1024
 """Of resources in one answer: a NATS server takes messages of 1 MB if nobody says otherwise."""
-_LONGEST_LINK = timedelta(days=7)
-"""What AWS Signature Version 4 allows."""
 _RUN_AGAIN_GAP = 2.0
 """A tick this late means that we slept, not that the workers did."""
 
@@ -86,7 +80,7 @@ class Engine:
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
-        self._secret = settings.secret.get_secret_value().encode()
+        self._granter = Granter(store, settings.secret.get_secret_value().encode(), settings.max_output_bytes)
         self._announcer = Announcer(bus)
         self._folder = RunnerFolder(settings.runners)
         self._cards = gpu_memory_gigabytes()
@@ -248,7 +242,7 @@ class Engine:
             attempt=job.status.attempt,
             pool=plan.pool,
         )
-        headers = _trace_of(job)
+        headers = trace.headers_of(job.metadata.annotations)
         msg_id = f"{order.uid}-{order.attempt}-{self._boot}-{repeat}"
         self._spawn(self._put_order(order, msg_id, headers))
 
@@ -339,7 +333,9 @@ class Engine:
                         "annotations": annotations,
                     }
                 ),
-                "status": GenerationJobStatus(trace_id=_trace_id(annotations.get(names.ANNOTATION_TRACEPARENT, ""))),
+                "status": GenerationJobStatus(
+                    trace_id=trace.trace_id(annotations.get(names.ANNOTATION_TRACEPARENT, ""))
+                ),
             }
         )
         status = life.next_status(job, self._seen(job), now)
@@ -430,52 +426,22 @@ class Engine:
     async def _on_claim(self, _subject: str, data: bytes) -> Grant | ClaimRefused:
         request = ClaimRequest.model_validate_json(data)
         job = self._jobs.named((request.namespace, request.name))
-        judged = life.claim(job, request, lambda name: self._find((request.namespace, name)), self._clock())
+
+        def lookup(name: str) -> GenerationJob | None:
+            return self._find((request.namespace, name))
+
+        judged = life.claim(job, request, lookup, self._clock())
         if isinstance(judged, RefusalReason) or job is None:
             reason = judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN
-            return _refused(request, reason)
+            return refused(request, reason)
         if isinstance(judged, life.InputsGone):
             await self._commit(job, judged.status)
-            return _refused(request, RefusalReason.STALE)
+            return refused(request, RefusalReason.STALE)
         # Links first: once the claim is on disk, the worker must get its answer.
-        grant = self._grant(job, request)
+        grant = self._granter.grant(job, request, lookup, self._clock())
         await self._commit(job, judged.status)
         self._fleet.occupy(request.worker, request.uid, request.attempt)
         return grant
-
-    def _grant(self, job: GenerationJob, request: ClaimRequest) -> Grant:
-        plan = job.status.plan
-        if plan is None:
-            raise AssertionError(job.key)  # claim() grants planned jobs only
-        expires = min(job.spec.deadline + timedelta(minutes=10), _LONGEST_LINK)
-        prefix = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, request.attempt)
-        return Grant(
-            token=token_of(self._secret, request.uid, request.attempt, request.nonce),
-            plan=plan,
-            deadline_seconds=job.spec.deadline.total_seconds(),
-            inputs=tuple(self._input_links(job, expires)),
-            upload=self._store.upload_form(
-                str(prefix), max_bytes=self._settings.max_output_bytes, expires=expires, now=self._clock()
-            ),
-            node_id=job.metadata.annotations.get(names.ANNOTATION_NODE_ID, ""),
-        )
-
-    def _input_links(self, job: GenerationJob, expires: timedelta) -> list[InputLink]:
-        links = []
-        for planned in job.status.plan.inputs if job.status.plan else ():
-            uri = planned.uri
-            if planned.job:
-                source = input_of(planned, self._find((job.metadata.namespace, planned.job)))
-                uri = source.uri if isinstance(source, Output) else ""
-            _, key = names.parse_s3_uri(uri)  # resolve() made sure of it, and claim() that the source is there
-            links.append(
-                InputLink(
-                    name=planned.name,
-                    url=self._store.link(key, expires=expires),
-                    file_name=f"{planned.name}-{key.rsplit('/', 1)[-1]}",
-                )
-            )
-        return links
 
     async def _on_reports(self, batch: list[Delivery]) -> None:
         written = [self._on_report_safely(delivery.data) for delivery in batch]
@@ -506,12 +472,10 @@ class Engine:
         if job is None or not life.is_current(job, said.attempt):
             log.info("late report ignored", job=said.name, attempt=said.attempt, outcome=said.outcome.value)
             return None
-        if not is_token(said.token, self._secret, said.uid, said.attempt, job.status.claim):
+        if not self._granter.believes(said, job):
             log.warning("report with a wrong token ignored", job=said.name, worker=said.worker)
             return None
         self._learn(job, said)
-        if (misplaced := _misplaced(job, said)) is not None:
-            return self._commit(job, life.fail_attempt(job, misplaced, self._clock()))
         return self._commit(job, life.report(job, said, self._clock()))
 
     def _learn(self, job: GenerationJob, said: Report) -> None:
@@ -661,39 +625,7 @@ class _Erasing:
     files_gone: "asyncio.Future[None]"
 
 
-def _refused(request: ClaimRequest, reason: RefusalReason) -> ClaimRefused:
-    return ClaimRefused(reason=reason, message=f"attempt {request.attempt} of {request.name}: {reason.value}")
-
-
 def _with_spec(job: GenerationJob, **fields: object) -> GenerationJob:
     """A changed spec is a new generation."""
     meta = job.metadata.model_copy(update={"generation": job.metadata.generation + 1})
     return job.model_copy(update={"metadata": meta, "spec": job.spec.model_copy(update=fields)})
-
-
-def _misplaced(job: GenerationJob, said: Report) -> Failure | None:
-    """Outputs must lie under the attempt's own prefix."""
-    own = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, said.attempt)
-    for output in said.outputs:
-        try:
-            _, key = names.parse_s3_uri(output.uri)
-        except ValueError:
-            key = ""
-        if names.AttemptPrefix.parse(key) != own:
-            return Failure(
-                fault=Fault.PLATFORM,
-                reason=Reason.RESULT_MISSING,
-                message=f"Output {output.name} was reported outside of its attempt's storage.",
-            )
-    return None
-
-
-def _trace_of(job: GenerationJob) -> dict[str, str]:
-    parent = job.metadata.annotations.get(names.ANNOTATION_TRACEPARENT, "")
-    return {"traceparent": parent} if parent else {}
-
-
-def _trace_id(traceparent: str) -> str:
-    """W3C Trace Context: version-traceid-parentid-flags."""
-    parts = traceparent.split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
