@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import context, propagate
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,7 @@ from auteur_contracts.orders import (
     Heartbeat,
     Order,
     Report,
+    TerminationMessage,
     WorkerState,
 )
 from auteur_contracts.resources import Tier
@@ -29,14 +31,16 @@ from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Transfer
 from auteur_runner import protocol
-from auteur_runner.agent import decisions
+from auteur_runner.agent import decisions, termination
 from auteur_runner.agent.attempt import Attempt, Surroundings
 from auteur_runner.agent.decisions import Stop
 from auteur_runner.agent.facts import Facts
+from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
 from auteur_runner.process import Launch, SetupFailed
 from auteur_runner.worker import Worker
 
+T = TypeVar("T")
 log = get_logger()
 _REPLY: TypeAdapter[Grant | ClaimRefused] = TypeAdapter(ClaimReply)
 _ACK_WAIT = 30.0
@@ -44,6 +48,7 @@ _ACK_WAIT = 30.0
 took into death is not lost for long."""
 _ASK_TIMEOUT = 2.0
 _GIVE_BACK_DELAY = 1.0
+_NOWHERE = Pod()
 _REMEMBERED = 4096
 """Attempts. An order is redelivered within minutes, or never."""
 _REPORT_TRY = 10.0
@@ -88,12 +93,19 @@ class Claims:
 
 
 class Agent:
-    """Serves one pool's orders with one worker until it is told to leave."""
+    """Serves one pool's orders with one worker until it is told to leave, or a single order."""
 
     def __init__(
-        self, identity: Identity, times: AgentTimes, bus: Bus, tier: Tier | None, now: Clock = utc_now
+        self,
+        identity: Identity,
+        times: AgentTimes,
+        bus: Bus,
+        tier: Tier | None,
+        pod: Pod = _NOWHERE,
+        now: Clock = utc_now,
     ) -> None:
         self._who = identity
+        self._pod = pod
         self._times = times
         self._bus = bus
         self._tier = tier
@@ -108,6 +120,7 @@ class Agent:
         """No order is in hand: neither asked for nor running."""
         self._idle.set()
         self._claims = Claims()
+        self._word: TerminationMessage | None = None
         self._said = 0
         self._beats = 0
         launch = Launch(identity.python, identity.target, identity.directory)
@@ -128,9 +141,19 @@ class Agent:
 
     async def run(self) -> None:
         """Until `leave`."""
+        await self._live(self._serve())
+
+    async def run_once(self, order: Order) -> TerminationMessage:
+        """One order and no other. Its last word is also left in the pod, as soon as it is known."""
+        self._idle.clear()
+        said = await self._live(self._serve_one(order))
+        return said or self._word or termination.told_to_leave(order, self._who.worker)
+
+    async def _live(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` comes to; None when it had to be given up on leaving."""
         heart = asyncio.create_task(self._beat())
         teller = asyncio.create_task(self._facts.run())
-        serving = asyncio.create_task(self._serve())
+        serving = asyncio.create_task(work)
         leaving = asyncio.create_task(self._leaving.wait())
         try:
             await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,9 +164,10 @@ class Agent:
             await self._worker.close()
             await self._facts.settle(1)
             await _end(leaving, teller, heart)
+            self._be(WorkerState.DRAINING)
             await self._say_heartbeat()  # the last word: draining, and free
-        if serving.done() and not serving.cancelled():
-            serving.result()  # a bug of ours ends the process loudly
+        # A bug of ours ends the process loudly.
+        return None if serving.cancelled() else serving.result()
 
     # ── being ready ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,6 +214,29 @@ class Agent:
             await self._worker.close()
             took = described.spec.setup_timeout.total_seconds()
             raise SetupFailed(decisions.broken(f"setup took longer than its timeout of {took:g} s")) from error
+
+    async def _serve_one(self, order: Order) -> TerminationMessage:
+        """The claim comes first, then the setup: one that fails is the attempt's failure, and somebody hears of it."""
+        try:
+            match await self._claim(order):
+                case None if self._leaving.is_set():
+                    word = termination.told_to_leave(order, self._who.worker)
+                case None:
+                    patience = self._times.claim_patience.total_seconds()
+                    word = termination.unanswered(order, self._who.worker, patience)
+                case ClaimRefused() as refused:
+                    word = termination.of_refusal(order, self._who.worker, refused)
+                case Grant() as grant:
+                    return termination.of_report(await self._attempt_it(order, grant))
+            log.warning("nothing run", job=order.name, attempt=order.attempt, why=word.message)
+            self._leave_word(word)
+            return word
+        finally:
+            self._idle.set()
+
+    def _leave_word(self, word: TerminationMessage) -> None:
+        self._word = word
+        self._pod.leave(word)
 
     # ── orders ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,22 +297,25 @@ class Agent:
         return None
 
     async def _carry_out(self, order: Order, grant: Grant) -> None:
+        await self._attempt_it(order, grant)
+        if self._worker.pid is None and not self._leaving.is_set():
+            await self._get_ready()
+        else:
+            self._be(WorkerState.READY)
+
+    async def _attempt_it(self, order: Order, grant: Grant) -> Report:
+        """From grant to delivered report."""
         self._be(WorkerState.BUSY, order)
         attempt = self._attempt = Attempt(order, grant, self._around)
         signal = subjects.CancelSignal(order.uid, order.attempt)
         listener = await self._bus.listen(signal, self._on_cancel)
         try:
             report = await attempt.run()
-            await self._deliver(report)
+            self._leave_word(termination.of_report(report))  # before NATS has it: that may take longer than we live
+            return await self._deliver(report)
         finally:
             self._attempt = None
             await listener.stop()
-        if self._leaving.is_set():
-            self._be(WorkerState.DRAINING)
-        elif self._worker.pid is None:
-            await self._get_ready()
-        else:
-            self._be(WorkerState.READY)
 
     async def _on_cancel(self, subject: str, _data: bytes) -> None:
         signal = subjects.parse(subject)
@@ -273,8 +323,8 @@ class Agent:
         if isinstance(signal, subjects.CancelSignal) and attempt and attempt.key == (signal.uid, signal.attempt):
             attempt.stop(Stop.CANCELLED)
 
-    async def _deliver(self, report: Report) -> None:
-        """Until NATS has it. Only an agent that has to go leaves without: the engine then finds the worker lost. An
+    async def _deliver(self, report: Report) -> Report:
+        """What NATS took. Only an agent that has to go leaves without: the engine then finds the worker lost. An
         attempt whose report NATS will not take has failed.
         """
         subject = subjects.ReportOf(self._who.pool, report.uid, report.attempt)
@@ -284,11 +334,13 @@ class Agent:
             except TooLarge as error:
                 log.warning("report refused", job=report.name, attempt=report.attempt, error=str(error))
                 report = decisions.report_refused(report, error.message)
+                self._leave_word(termination.of_report(report))
             except Unavailable as error:
                 log.warning("report waits", job=report.name, attempt=report.attempt, error=str(error))
             else:
                 log.info("attempt ended", job=report.name, attempt=report.attempt, outcome=report.outcome)
-                return
+                break
+        return report
 
     # ── saying ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -299,6 +351,7 @@ class Agent:
             attempt=order.attempt if order else 0,
             message=message,
         )
+        self._pod.show(self._condition.state)
         self._changed.set()
 
     async def _beat(self) -> None:
@@ -339,6 +392,7 @@ class Agent:
         """The running job gets the drain time, then as long again to stop and be reported."""
         patience = self._times.drain.total_seconds()
         self._condition.state = WorkerState.DRAINING  # perhaps still with its job
+        self._pod.show(WorkerState.DRAINING)
         self._changed.set()
         if await self._becomes_idle(patience):
             return

@@ -117,8 +117,9 @@ class Attempt:
             except _Failed as error:
                 verdict = Verdict(Outcome.FAILED, error.failure)
         report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
-        if outputs:
-            with contextlib.suppress(AuteurError, OSError):  # a copy for people; the report is the word
+        if verdict.outcome is Outcome.SUCCEEDED:
+            # A copy for people, and for who has to judge without the report; the report is the word.
+            with contextlib.suppress(AuteurError, OSError):
                 await asyncio.to_thread(self._upload_result, report)
         return report
 

@@ -1,29 +1,38 @@
-"""`python -m auteur_runner agent`: the command line of an agent, and how it starts and stops."""
+"""`python -m auteur_runner agent`: what an agent is told, and how it starts and stops."""
 
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, Unavailable
+from auteur_contracts.orders import Order, TerminationMessage
 from auteur_contracts.resources import Tier
 from auteur_kit import logs
 from auteur_kit.bus import Bus
 from auteur_kit.logs import get_logger
-from auteur_kit.settings import read_settings
+from auteur_kit.settings import NatsSettings, read_settings
+from auteur_runner.agent import termination
 from auteur_runner.agent.agent import Agent
-from auteur_runner.agent.settings import AgentSettings, Identity
+from auteur_runner.agent.pod import Pod
+from auteur_runner.agent.settings import AgentOptions, AgentSettings, Identity
 
 log = get_logger()
 _CONNECT_TRY = timedelta(seconds=3)
+_KUBELETS = Path("/dev/termination-log")
+"""What a kubelet mounts into every container."""
+_PR_SET_DUMPABLE = 4
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,70 +40,149 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = read_settings(AgentSettings)
+        options = _over(settings.agent, arguments)
     except InvalidRequest as error:
         parser.error(error.message)
-    scratch = arguments.scratch or Path(tempfile.mkdtemp(prefix="auteur-agent-"))
-    identity = Identity(
-        runner=arguments.runner,
-        pool=arguments.pool or names.pool(arguments.runner),
-        target=arguments.target,
-        python=arguments.python,
-        directory=arguments.directory,
-        scratch=scratch.resolve(),
-        worker=f"{arguments.runner}-{names.short_id(os.urandom(5))}",
-    )
+    if options.runner == "" or options.target == "":
+        parser.error("name whom to serve: --runner and --target, or AUTEUR_AGENT__RUNNER and AUTEUR_AGENT__TARGET")
+    identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
-    tier = Tier.model_validate_json(arguments.tier) if arguments.tier else None
+    _keep_to_ourselves()
     _clear(identity.scratch)
     try:
-        return asyncio.run(_serve(identity, settings, tier))
+        return asyncio.run(_Life(identity, settings.nats, options).live())
     finally:
         shutil.rmtree(identity.scratch, ignore_errors=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m auteur_runner agent", description="Serve a pool's orders.")
-    parser.add_argument("--runner", required=True, help="the runner's name, as it describes itself")
+    parser = argparse.ArgumentParser(
+        prog="python -m auteur_runner agent",
+        description="Serve a pool's orders.",
+        epilog="Each option can be said in the environment instead: AUTEUR_AGENT__RUNNER, …",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--runner", help="the runner's name, as it describes itself")
     parser.add_argument("--pool", help="whose orders to take (default: the runner's own)")
-    parser.add_argument("--target", required=True, help="module:Class, module:runner, file.py or an installed name")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter of the runner's environment")
+    parser.add_argument("--target", help="module:Class, module:runner, file.py or an installed name")
+    parser.add_argument("--python", help="the interpreter of the runner's environment")
     parser.add_argument("--directory", type=Path, help="where a target that is not installed lies")
     parser.add_argument("--scratch", type=Path, help="a folder of this agent's own for attempts; emptied at start")
-    parser.add_argument("--tier", default="", help="the tier to make ready first, as JSON (default: standard)")
+    parser.add_argument("--tier", help="the tier to make ready first, as JSON (default: standard)")
+    parser.add_argument("--worker", help="what this worker is called (default: drawn)")
+    parser.add_argument("--order", help="one order, as JSON: claim it, run it, report it and exit")
+    parser.add_argument("--ready-file", type=Path, help="a file that is there while the worker is ready or busy")
     return parser
 
 
-async def _serve(identity: Identity, settings: AgentSettings, tier: Tier | None) -> int:
-    """NATS may not be there yet: short tries, so that SIGTERM is heard between them."""
-    nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    while not stopping.is_set():
+def _over(said: AgentOptions, arguments: argparse.Namespace) -> AgentOptions:
+    """The command line wins. Raises InvalidRequest."""
+    words = dict(vars(arguments))
+    for name, kind in (("tier", Tier), ("order", Order)):
+        if name not in words:
+            continue
         try:
-            async with Bus.connect(nats, name=identity.worker) as bus:
-                await _run(Agent(identity, settings.agent, bus, tier), stopping)
-        except Unavailable as error:
-            log.warning("waiting for NATS", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await stopping.wait()
-        else:
-            return 0
-    return 0
+            words[name] = kind.model_validate_json(words[name]) if words[name] else None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidRequest(f"--{name} {where}: {first['msg']}") from None
+    return said.model_copy(update=words)
 
 
-async def _run(agent: Agent, stopping: asyncio.Event) -> None:
-    async def leave_when_told() -> None:
-        await stopping.wait()
-        agent.leave()
+def _identity(options: AgentOptions) -> Identity:
+    scratch = options.scratch or Path(tempfile.mkdtemp(prefix="auteur-agent-"))
+    return Identity(
+        runner=options.runner,
+        pool=options.pool or names.pool(options.runner),
+        target=options.target,
+        python=options.python or sys.executable,
+        directory=options.directory,
+        scratch=scratch.resolve(),
+        worker=options.worker or f"{options.runner}-{names.short_id(os.urandom(5))}",
+    )
 
-    waiting = asyncio.create_task(leave_when_told())
-    try:
-        await agent.run()
-    finally:
-        waiting.cancel()
+
+def _pod(options: AgentOptions) -> Pod:
+    """A pool's worker has no last word: it ends when it is no longer needed."""
+    left = options.termination_log or (_KUBELETS if _KUBELETS.exists() else None)
+    return Pod(options.ready_file, left if options.order else None)
+
+
+class _Life:
+    """From the first try to reach NATS to the exit code."""
+
+    def __init__(self, identity: Identity, nats: NatsSettings, options: AgentOptions) -> None:
+        self._who = identity
+        # NATS may not be there yet: short tries, so that SIGTERM is heard between them.
+        self._nats = nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
+        self._options = options
+        self._pod = _pod(options)
+        self._stopping = asyncio.Event()
+
+    async def live(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        if self._options.order is not None:
+            return termination.exit_code(await self._serve_one(self._options.order))
+        await self._serve()
+        return os.EX_OK
+
+    async def _serve(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                async with self._agent() as agent:
+                    await agent.run()
+            except Unavailable as error:
+                await self._wait_for_nats(error)
+            else:
+                return
+
+    async def _serve_one(self, order: Order) -> TerminationMessage:
+        """NATS is waited for as long as for a claim's answer."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._options.claim_patience.total_seconds()
+        word = termination.told_to_leave(order, self._who.worker)
+        while not self._stopping.is_set():
+            try:
+                async with self._agent() as agent:
+                    return await agent.run_once(order)
+            except Unavailable as error:
+                if loop.time() >= until:
+                    word = termination.unreached(order, self._who.worker, str(error))
+                    break
+                await self._wait_for_nats(error)
+        self._pod.leave(word)
+        return word
+
+    async def _wait_for_nats(self, error: Unavailable) -> None:
+        log.warning("waiting for NATS", error=str(error))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._stopping.wait()
+
+    @contextlib.asynccontextmanager
+    async def _agent(self) -> AsyncIterator[Agent]:
+        """On a connection of its own, told to leave when we are. Raises Unavailable."""
+        async with Bus.connect(self._nats, name=self._who.worker) as bus:
+            agent = Agent(self._who, self._options, bus, self._options.tier, self._pod)
+
+            async def leave_when_told() -> None:
+                await self._stopping.wait()
+                agent.leave()
+
+            waiting = asyncio.create_task(leave_when_told())
+            try:
+                yield agent
+            finally:
+                waiting.cancel()
+
+
+def _keep_to_ourselves() -> None:
+    """The function runs as the same user: without this it could read the bus's password in our /proc/…/environ."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _clear(scratch: Path) -> None:

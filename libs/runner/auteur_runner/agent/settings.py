@@ -1,4 +1,4 @@
-"""What an agent is told: who it is on the command line, where things are in the environment."""
+"""What an agent is told: in the environment, or on the command line, which wins where both say who it is."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from auteur_contracts.orders import Order
 from auteur_contracts.quantities import Duration
+from auteur_contracts.resources import Tier
 from auteur_kit.settings import LogSettings, NatsSettings
 
 
@@ -28,6 +30,34 @@ class AgentTimes(BaseModel):
     """The longest pause between two tries of a setup that fails."""
 
 
+class AgentOptions(AgentTimes):
+    """An image says in its environment whom it serves, a cluster's operator says the rest: each is an option of the
+    command line too."""
+
+    runner: str = ""
+    """The runner's name, as it describes itself."""
+    target: str = ""
+    """module:Class, module:runner, file.py or an installed runner's name."""
+    python: str = ""
+    """The interpreter of the runner's environment; the agent's own when empty."""
+    directory: Path | None = None
+    """Where a target that is not installed lies."""
+    pool: str = ""
+    """Whose orders to take; the runner's own when empty."""
+    tier: Tier | None = None
+    """The tier to make ready first, as JSON; `standard` when left out."""
+    worker: str = ""
+    """What this worker is called, in a pod the pod's name; drawn when empty."""
+    scratch: Path | None = None
+    """A folder of this agent's own for attempts, emptied at start; a temporary one when left out."""
+    order: Order | None = None
+    """One order, as JSON: the agent claims it, runs it, reports it and exits, and takes no other."""
+    ready_file: Path | None = None
+    """A file that is there while the worker is ready or busy: what a readiness probe looks for."""
+    termination_log: Path | None = None
+    """Where a pod of one order leaves its last word; /dev/termination-log, where a kubelet made it, when left out."""
+
+
 class AgentSettings(BaseSettings):
     """Environment: AUTEUR_NATS__URL, …__USER, …__PASSWORD, AUTEUR_LOG__LEVEL, AUTEUR_AGENT__DRAIN, …"""
 
@@ -35,11 +65,11 @@ class AgentSettings(BaseSettings):
 
     nats: NatsSettings = Field(default_factory=NatsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
-    agent: AgentTimes = Field(default_factory=AgentTimes)
+    agent: AgentOptions = Field(default_factory=AgentOptions)
 
 
 class Identity(BaseModel):
-    """From the command line: which runner this agent serves, and how."""
+    """Which runner this agent serves, and how."""
 
     runner: str
     pool: str
