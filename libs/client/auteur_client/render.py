@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from urllib.parse import urljoin
 
+from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
 from auteur_contracts.quantities import format_duration
 from auteur_contracts.resources import Condition, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
@@ -45,43 +45,16 @@ def progress_cell(job: GenerationReply, *, bars: bool = False) -> str:
     fraction = 1.0 if job.status is ApiStatus.DONE else told.progress
     if bars:
         doing = "" if fraction == 1 else told.message or told.phase
-        return f"{bar(fraction)} {_steps(told, fraction) or doing or _percent(fraction)}"
-    return _steps(told, fraction) or _percent(fraction)
+        return f"{bar(fraction)} {_steps(told, fraction) or doing or percent_cell(fraction)}"
+    return _steps(told, fraction) or percent_cell(fraction)
 
 
 def _steps(told: ProgressReply, fraction: float) -> str:
     return f"{told.step}/{told.steps}" if told.step is not None and told.steps is not None and fraction < 1 else ""
 
 
-def _percent(fraction: float) -> str:
-    return f"{int(fraction * 100)}%"
-
-
-def seconds_cell(seconds: float | None) -> str:
-    """`0.1s`, `12s`, `7m`, `2h`, `3d`: one unit is enough to decide whether to wait."""
-    if seconds is None:
-        return ""
-    if seconds < 9.95:
-        return f"{max(seconds, 0.0):.1f}s"
-    if seconds < 120:
-        return f"{seconds:.0f}s"
-    for unit, size in (("m", 60), ("h", 3600)):
-        if seconds < size * (120 if unit == "m" else 48):
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds / 86400:.0f}d"
-
-
 def age_cell(since: datetime, now: datetime) -> str:
     return seconds_cell(float(int(max((now - since).total_seconds(), 0.0)))).replace(".0s", "s")
-
-
-def money_cell(usd: Decimal | None) -> str:
-    """At least cents; smaller amounts with two digits that say something."""
-    if usd is None:
-        return ""
-    if usd == 0 or usd >= Decimal("0.01"):
-        return f"${usd:.2f}"
-    return f"${usd:.{1 - usd.adjusted()}f}"
 
 
 def bytes_cell(count: int) -> str:

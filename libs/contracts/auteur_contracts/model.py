@@ -1,11 +1,15 @@
 """The two kinds of model on the wire: camelCase JSON, immutable, and different in how they meet the unknown."""
 
+import json
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 
 class Asked(BaseModel):
@@ -84,3 +88,33 @@ JsonObject = Annotated[
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
 ]
 """A JSON object whose shape somebody else's schema decides (a function's parameters, a JSON Schema)."""
+
+
+@dataclass(frozen=True)
+class JsonSize:
+    """Bounds a free JSON object: how many bytes of JSON, and how many members at its top. An API server can be told the
+    second only, and stores no object beyond 1.5 MB.
+    """
+
+    bytes: int
+    members: int = 256
+
+    def __call__(self, value: dict[str, Any]) -> dict[str, Any]:
+        if len(value) > self.members:
+            raise ValueError(f"it has {len(value)} members and may have {self.members}")
+        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > self.bytes:
+            raise ValueError(f"it has {size} bytes as JSON and may have {self.bytes}: large data belongs into files")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "maxProperties": self.members}
+
+
+Params = Annotated[JsonObject, JsonSize(128 * 1024)]
+"""What a job asks of a function. A copy of it lies in the status, with the rest of the plan."""
+TierDefaults = Annotated[JsonObject, JsonSize(16 * 1024, members=128)]
+JsonSchemaObject = Annotated[JsonObject, JsonSize(256 * 1024)]

@@ -60,6 +60,11 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-
 """A single path segment: no slash, no leading dot."""
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", min_length=1, max_length=64)]
 
+Quantity = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTPE]i|[munkMGTPE]|[eE][0-9]+)?$", max_length=32)
+]
+"""As Kubernetes writes amounts: `500m` is half a CPU, `2Gi` are 2^31 bytes. Not negative."""
+
 MAX_OUTPUTS = 256
 MAX_WARNINGS = 32
 """What the status of a job holds."""

@@ -1,25 +1,24 @@
-"""What of a JSON Schema cannot become a structural schema of a CustomResourceDefinition (KEP-2335).
+"""From pydantic's JSON Schema to the structural schema of a CustomResourceDefinition (KEP-2335): the one place that
+knows what is rewritten, and what cannot be.
 
-Judges the schema as it is after the usual rewriting: references inlined, `X | null` read as an optional X, `const` as
-an enum of one, exclusive bounds as booleans, titles dropped. A test holds our resources to it.
+References are inlined, `X | null` becomes an optional X, `const` an enum of one, exclusive bounds booleans, sets list
+types, free JSON objects maps of anything; titles go. Names, keys and rules of our resources are added in `crds`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
+LIST_TYPE = "x-kubernetes-list-type"
+
+Schema = dict[str, Any]
 
 _DROPPED = {"$defs", "title", "examples", "deprecated", "readOnly", "writeOnly"}
-_REWRITTEN = {"$ref", "anyOf", "const", "prefixItems", "exclusiveMinimum", "exclusiveMaximum", "uniqueItems"}
 _KEPT = {
     "type",
-    "properties",
-    "required",
-    "items",
-    "additionalProperties",
     "enum",
     "default",
     "description",
@@ -35,7 +34,9 @@ _KEPT = {
     "minProperties",
     "maxProperties",
 }
-_KNOWN = _DROPPED | _REWRITTEN | _KEPT
+_BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+_WALKED = {"properties", "required", "items", "additionalProperties", "prefixItems", "uniqueItems", "const"}
+_KNOWN = _DROPPED | _KEPT | _WALKED | set(_BOUNDS)
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -46,27 +47,36 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 _NOT_IN_RE2 = re.compile(r"\(\?(=|!|<[=!])|\\[1-9]")
 _NULL = {"type": "null"}
+ANYTHING: Schema = {PRESERVE: True, "nullable": True}
+"""A value of any type. As what a map holds, and not as `type: object` with unknown fields preserved: CEL compares those
+wrongly, `{a: 1} == {b: 2}` is true (Kubernetes 1.36), and an immutable field could be exchanged for another."""
 
 
-def structural_violations(schema: Mapping[str, Any]) -> list[str]:
-    """Every construct of a resource's schema (pydantic's, mode "validation", by alias) that a CRD cannot express, as
-    `path: sentence`. The API server checks `metadata` itself, so its schema is not looked at.
-    """
-    root = _Place(schema.get("$defs", {}), "", ())
+@dataclass(frozen=True)
+class Rewritten:
+    schema: Schema
+    violations: tuple[str, ...]
+    """Every construct that a CRD cannot express, as `path: sentence`. `schema` is of use only when there are none."""
+
+
+def structural(schema: Mapping[str, Any]) -> Rewritten:
+    """Of a resource's schema as pydantic writes it, by alias. `metadata` is left out: the API server has its own."""
     if schema.get("type") != "object" or "properties" not in schema:
-        return ["(root): a resource is an object with properties"]
+        return Rewritten({}, ("(root): a resource is an object with properties",))
+    without = {name: child for name, child in schema["properties"].items() if name != "metadata"}
+    required = [name for name in schema.get("required", ()) if name != "metadata"]
     found: list[str] = []
-    for name, child in schema["properties"].items():
-        if name != "metadata":
-            found += _violations(child, root.at(name))
-    return found
+    root = _Place(schema.get("$defs", {}), found)
+    return Rewritten(_object({**schema, "properties": without, "required": required}, root), tuple(found))
 
 
 @dataclass(frozen=True)
 class _Place:
     definitions: Mapping[str, Any]
-    path: str
-    inside: tuple[str, ...]
+    found: list[str]
+    """The violations, of the whole walk."""
+    path: str = ""
+    inside: tuple[str, ...] = field(default=())
     """The references that were followed to here."""
 
     def at(self, part: str) -> "_Place":
@@ -75,92 +85,111 @@ class _Place:
     def within(self, reference: str) -> "_Place":
         return replace(self, inside=(*self.inside, reference))
 
-    def says(self, sentence: str) -> str:
-        return f"{self.path}: {sentence}"
+    def says(self, sentence: str) -> Schema:
+        self.found.append(f"{self.path}: {sentence}")
+        return {}
 
 
-def _violations(schema: Any, place: _Place) -> Iterator[str]:
+def _rewritten(schema: Any, place: _Place) -> Schema:
     if not isinstance(schema, Mapping) or not schema:
-        yield place.says("any value is allowed here; give it a type, or preserve unknown fields of an object")
-    elif "$ref" in schema:
-        yield from _referenced(schema, place)
-    elif schema.get(INT_OR_STRING):
-        return
-    elif "anyOf" in schema:
-        yield from _optional(schema, place)
-    else:
-        yield from _plain(schema, place)
+        return place.says("any value is allowed here; give it a type, or preserve unknown fields of an object")
+    if "$ref" in schema:
+        return _referenced(schema, place)
+    if schema.get(INT_OR_STRING):
+        return _common(schema)
+    if "anyOf" in schema:
+        return _optional(schema, place)
+    return _plain(schema, place)
 
 
-def _referenced(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _referenced(schema: Mapping[str, Any], place: _Place) -> Schema:
     reference = str(schema["$ref"]).removeprefix("#/$defs/")
     if reference in place.inside:
-        yield place.says(f"{reference} contains itself")
-    elif reference not in place.definitions:
-        yield place.says(f"refers to {schema['$ref']}, which is not in $defs")
-    else:
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        yield from _violations({**place.definitions[reference], **beside}, place.within(reference))
+        return place.says(f"{reference} contains itself")
+    if reference not in place.definitions:
+        return place.says(f"refers to {schema['$ref']}, which is not in $defs")
+    return _rewritten({**place.definitions[reference], **_without(schema, "$ref")}, place.within(reference))
 
 
-def _optional(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _optional(schema: Mapping[str, Any], place: _Place) -> Schema:
     options = [option for option in schema["anyOf"] if option != _NULL]
     if len(options) != 1:
-        yield place.says(f"a union of {len(options)} schemas; use one object with optional members")
-        return
-    beside = {key: value for key, value in schema.items() if key != "anyOf"}
+        return place.says(f"a union of {len(options)} schemas; use one object with optional members")
+    beside = _without(schema, "anyOf")
     if len(options) < len(schema["anyOf"]) and beside.get("default", ...) is None:
         del beside["default"]  # optional in a CRD is: not required, no default
-    yield from _violations({**options[0], **beside}, place)
+    return _rewritten({**options[0], **beside}, place)
 
 
-def _plain(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _plain(schema: Mapping[str, Any], place: _Place) -> Schema:
     for keyword in schema:
         if keyword not in _KNOWN and not keyword.startswith("x-kubernetes-"):
-            yield place.says(f"the keyword {keyword} has no counterpart")
+            place.says(f"the keyword {keyword} has no counterpart")
     match schema.get("type"):
         case "object":
-            yield from _object(schema, place)
+            made = _object(schema, place)
         case "array":
-            yield from _array(schema, place)
+            made = _array(schema, place)
         case "string" | "integer" | "number" | "boolean":
-            yield from _scalar(schema, place)
+            made = _scalar(schema, place)
         case None:
-            if not schema.get(PRESERVE):
-                yield place.says("has no type")
+            made = _common(schema) if schema.get(PRESERVE) else place.says("has no type")
         case other:
-            yield place.says(f"its type is {other!r}; a CRD knows single types only, and not null")
+            made = place.says(f"its type is {other!r}; a CRD knows single types only, and not null")
     if "default" in schema and (why := _misfit(schema["default"], schema)):
-        yield place.says(f"its default {schema['default']!r} {why}, so the API server refuses the schema")
+        place.says(f"its default {schema['default']!r} {why}, so the API server refuses the schema")
+    return made
 
 
-def _object(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _common(schema: Mapping[str, Any]) -> Schema:
+    return {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-kubernetes-")}
+
+
+def _object(schema: Mapping[str, Any], place: _Place) -> Schema:
     properties = schema.get("properties", {})
     others = schema.get("additionalProperties", False)
+    free = bool(schema.get(PRESERVE))
     if properties and others is not False:
-        yield place.says("has both properties and additionalProperties")
-    if not properties and others is False and not schema.get(PRESERVE):
-        yield place.says("an object without properties keeps nothing; preserve unknown fields, or name them")
-    for name, child in properties.items():
-        yield from _violations(child, place.at(name))
-    if others is not False:
-        yield from _violations(others, place.at("*"))
+        place.says("has both properties and additionalProperties")
+    if not properties and others is False and not free:
+        place.says("an object without properties keeps nothing; preserve unknown fields, or name them")
+    made = _common(schema)
+    if properties:
+        made["properties"] = {name: _rewritten(child, place.at(name)) for name, child in properties.items()}
+        # what a program computes (pydantic says readOnly) was not in what older programs wrote
+        required = [name for name in schema.get("required", ()) if not properties[name].get("readOnly")]
+        made |= {"required": required} if required else {}
+    elif others is not False:
+        made["additionalProperties"] = _rewritten(others, place.at("*"))
+    elif free:
+        del made[PRESERVE]
+        made["additionalProperties"] = ANYTHING
+    return made
 
 
-def _array(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _array(schema: Mapping[str, Any], place: _Place) -> Schema:
     prefix = schema.get("prefixItems", [])
     if any(item != prefix[0] for item in prefix):
-        yield place.says("a tuple of different schemas; use an object with named members")
-        return
-    items = prefix[0] if prefix else schema.get("items")
-    if schema.get("uniqueItems") and isinstance(items, Mapping) and ("$ref" in items or items.get("type") == "object"):
-        yield place.says("a set of objects; a CRD compares scalars only")
-    yield from _violations(items, place.at("[]"))
+        return place.says("a tuple of different schemas; use an object with named members")
+    items = _rewritten(prefix[0] if prefix else schema.get("items"), place.at("[]"))
+    made = _common(schema) | {"items": items}
+    if schema.get("uniqueItems"):
+        made[LIST_TYPE] = "set"
+        if items.get("type") == "object":
+            place.says("a set of objects; a CRD compares scalars only")
+    return made
 
 
-def _scalar(schema: Mapping[str, Any], place: _Place) -> Iterator[str]:
+def _scalar(schema: Mapping[str, Any], place: _Place) -> Schema:
     if _NOT_IN_RE2.search(schema.get("pattern", "")):
-        yield place.says("its pattern looks ahead, behind or back, which RE2 does not know")
+        place.says("its pattern looks ahead, behind or back, which RE2 does not know")
+    made = _common(schema)
+    if "const" in schema:
+        made["enum"] = [schema["const"]]
+    for exclusive, inclusive in _BOUNDS.items():
+        if exclusive in schema:
+            made |= {inclusive: schema[exclusive], exclusive: True}
+    return made
 
 
 def _misfit(value: Any, schema: Mapping[str, Any]) -> str:
@@ -174,3 +203,7 @@ def _misfit(value: Any, schema: Mapping[str, Any]) -> str:
     if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
         return "does not match its pattern"
     return ""
+
+
+def _without(schema: Mapping[str, Any], keyword: str) -> Schema:
+    return {key: value for key, value in schema.items() if key != keyword}

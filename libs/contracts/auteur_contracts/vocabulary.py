@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 
 class Quality(StrEnum):
@@ -18,7 +18,11 @@ def _read_low_as_draft(value: Any) -> Any:
     return Quality.DRAFT if value == "low" else value
 
 
-QualityName = Annotated[Quality, BeforeValidator(_read_low_as_draft)]
+QualityName = Annotated[
+    Quality,
+    BeforeValidator(_read_low_as_draft),
+    WithJsonSchema({"type": "string", "enum": [*Quality, "low"]}, mode="validation"),
+]
 """A quality as people write it; `low` is the older word for `draft`."""
 
 

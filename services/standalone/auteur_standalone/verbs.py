@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from auteur_client.exits import Exit
-from auteur_client.render import Table, bytes_cell, seconds_cell
+from auteur_client.render import Table, bytes_cell
 from auteur_client.terminal import complain, console, note, say, say_json, say_table
+from auteur_contracts.cells import seconds_cell
 from auteur_contracts.errors import InvalidRequest, NotFound
 from auteur_standalone import discovery, disk, layout, logfiles, registration, starting, state
 from auteur_standalone.disk import Usage

@@ -1,13 +1,26 @@
 """GenerationJob as people write it: short forms work, and a mistake is named by its field."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from auteur_contracts.resources import FunctionRunner, GenerationJob, JobInput, OutputOf
-from auteur_contracts.vocabulary import Priority, Quality
+from auteur_contracts.resources import (
+    Condition,
+    Cost,
+    FunctionRunner,
+    GenerationJob,
+    GenerationJobStatus,
+    JobInput,
+    OutputOf,
+    Progress,
+    QueueStatus,
+    Resources,
+    Shown,
+)
+from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Priority, Quality, Reason
 
 
 def job(**spec: Any) -> GenerationJob:
@@ -130,3 +143,45 @@ def test_a_runner_serves_something_in_some_quality(missing: str) -> None:
     assert runner.function("echo") is runner.spec.functions[0]
     with pytest.raises(ValidationError, match=missing):
         FunctionRunner.model_validate({"metadata": {"name": "echo"}, "spec": spec | {missing: []}})
+
+
+FINISHED = Condition(
+    type=ConditionType.FINISHED,
+    status=ConditionStatus.TRUE,
+    reason=Reason.OUTPUTS_COMMITTED,
+    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+)
+HALF = Progress(phase="denoise", fraction=0.42, eta_seconds=7)
+NEARLY = Progress(phase="denoise", fraction=0.999, eta_seconds=1e300)
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        (GenerationJobStatus(), None),
+        (GenerationJobStatus(queue=QueueStatus(position=3)), None),
+        (GenerationJobStatus(queue=QueueStatus(position=3, eta_seconds=40)), Shown(eta="40s")),
+        (GenerationJobStatus(progress=HALF), Shown(progress="42%", eta="7.0s")),
+        (GenerationJobStatus(progress=NEARLY), Shown(progress="99%", eta="366d")),
+        (GenerationJobStatus(progress=HALF, conditions=(FINISHED,)), Shown(progress="42%")),
+        (GenerationJobStatus(cost=Cost(usd=Decimal("0.0041"), gpu_seconds=1)), Shown(cost="$0.0041")),
+        (GenerationJobStatus(cost=Cost(usd=Decimal(10**15), gpu_seconds=1)), Shown(cost="$1000000000000000.00")),
+        (GenerationJobStatus(progress=Progress(phase="x", fraction=0.29)), Shown(progress="29%")),
+    ],
+)
+def test_what_a_column_shows_is_derived_and_never_read_back(status: GenerationJobStatus, shown: Shown | None) -> None:
+    assert status.shown == shown
+    written = status.model_dump(mode="json")
+    assert written["shown"] == (None if shown is None else shown.model_dump())
+    assert GenerationJobStatus.model_validate(written | {"shown": {"progress": "77%"}}) == status
+
+
+@pytest.mark.parametrize("amount", ["1", "0.5", "500m", "2Gi", "1e3"])
+def test_an_amount_is_written_as_kubernetes_has_it(amount: str) -> None:
+    assert Resources(cpu=amount).cpu == amount
+
+
+@pytest.mark.parametrize("amount", ["", "much", "2 Gi", "-1", "2GiB", "0x10"])
+def test_what_kubernetes_would_not_read_as_an_amount_is_refused(amount: str) -> None:
+    with pytest.raises(ValidationError, match="memory"):
+        Resources(memory=amount)

@@ -1,18 +1,22 @@
 """The two kinds of model: what people wrote is judged strictly, what programs said is read with patience."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from auteur_contracts.model import MAX_DEPTH, Asked, JsonObject, Told
+from auteur_contracts.model import MAX_DEPTH, Asked, JsonObject, JsonSize, Told
 
 
 class Wish(Asked):
     two_words: int = 1
     free: JsonObject = Field(default_factory=dict)
+
+
+class Small(Asked):
+    free: Annotated[JsonObject, JsonSize(20, members=2)] = Field(default_factory=dict)
 
 
 class Word(Told):
@@ -78,3 +82,17 @@ def test_what_cannot_be_stored_is_refused(value: Any, why: str) -> None:
 
 def test_whole_pairs_are_text() -> None:
     assert Wish(free={"prompt": "a 🦊 and an ä"}).free == {"prompt": "a 🦊 and an ä"}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ({"a": "x" * 13}, "it has 21 bytes as JSON and may have 20"),
+        ({"a": "🦊🦊🦊🦊"}, "it has 24 bytes as JSON and may have 20"),
+        ({"a": 1, "b": 2, "c": 3}, "it has 3 members and may have 2"),
+    ],
+)
+def test_an_object_that_would_fill_the_store_is_refused(value: dict[str, Any], why: str) -> None:
+    assert Small(free={"a": "x" * 12}).free == {"a": "x" * 12}
+    with pytest.raises(ValidationError, match=why):
+        Small(free=value)

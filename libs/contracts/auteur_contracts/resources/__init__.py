@@ -12,6 +12,7 @@ from auteur_contracts.resources.job import (
     ParamFrom,
     Progress,
     QueueStatus,
+    Shown,
     derive_phase,
 )
 from auteur_contracts.resources.meta import Condition, ObjectMeta
@@ -60,6 +61,7 @@ __all__ = [
     "Progress",
     "QueueStatus",
     "Resources",
+    "Shown",
     "Tier",
     "TierDeclaration",
     "TierReadiness",

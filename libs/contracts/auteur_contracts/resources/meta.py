@@ -44,8 +44,14 @@ class Condition(Told):
     """A fact about a job: whether it holds, since when, why (a word for machines) and in a sentence for people."""
 
     type: ConditionType
+    """What is said."""
     status: ConditionStatus
+    """Whether it holds."""
     reason: Reason
+    """Why, in one word to search for."""
     message: str = Field("", max_length=2048)
+    """Why, in a sentence, and what to do about it."""
     last_transition_time: datetime
+    """Since when it is so."""
     observed_generation: int = 0
+    """The metadata.generation it was said of."""
