@@ -24,6 +24,8 @@ class Kubectl:
     namespace: str = ""
     prefix: tuple[str, ...] = ()
     """Put before the program: how to enter the network where the cluster listens."""
+    cache: Path | None = None
+    """Where it keeps what it learns of the API; beside the kubeconfig, never in the home of who runs the tests."""
 
     def __call__(self, *words: str | Path, stdin: str = "", seconds: float = 60) -> str:
         """What it printed. Raises KubectlFailed."""
@@ -47,9 +49,8 @@ class Kubectl:
     @property
     def argv(self) -> tuple[str, ...]:
         scope = ("--namespace", self.namespace) if self.namespace else ()
-        # What it learns of the API stays beside the kubeconfig, not in the home of the person who runs the tests.
-        cache = ("--cache-dir", str(self.kubeconfig.parent / "kubectl-cache"))
-        return (*self.prefix, str(binaries.find("kubectl")), *cache, *scope)
+        cache = self.cache or self.kubeconfig.parent / "kubectl-cache"
+        return (*self.prefix, str(binaries.find("kubectl")), "--cache-dir", str(cache), *scope)
 
     def within(self, namespace: str) -> "Kubectl":
         return replace(self, namespace=namespace)
@@ -69,3 +70,8 @@ class Kubectl:
 
     def create(self, *resources: dict[str, Any]) -> str:
         return self("create", "-f", "-", stdin=yaml.safe_dump_all(resources, sort_keys=False))
+
+    def delete(self, *resources: dict[str, Any]) -> str:
+        """Whether or not they are there."""
+        words = ("delete", "--ignore-not-found", "-f", "-")
+        return self(*words, stdin=yaml.safe_dump_all(resources, sort_keys=False))
