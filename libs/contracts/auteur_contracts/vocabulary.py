@@ -21,7 +21,7 @@ def _read_low_as_draft(value: Any) -> Any:
 QualityName = Annotated[
     Quality,
     BeforeValidator(_read_low_as_draft),
-    WithJsonSchema({"type": "string", "enum": [*Quality, "low"]}, mode="validation"),
+    WithJsonSchema({"type": "string", "enum": [*(quality.value for quality in Quality), "low"]}, mode="validation"),
 ]
 """A quality as people write it; `low` is the older word for `draft`."""
 
