@@ -33,8 +33,8 @@ _CLONE_NEWNET = 0x40000000
 _CHUNK = 1 << 18
 
 # The first process inside. It ignores SIGCHLD, and `exec` keeps that: the kernel itself then collects the processes
-# that others leave behind. A bridge, because not every kernel has `dummy` links. No default route: who asks for an address
-# outside is told at once that it is unreachable.
+# that others leave behind. A bridge, because not every kernel has `dummy` links. No default route: who asks for an
+# address outside is told at once that it is unreachable.
 _FIRST = """\
 set -eu
 ip link set lo up
@@ -112,9 +112,13 @@ class Enclosure:
         return relay.port
 
     def processes(self) -> tuple[int, ...]:
-        """All that live inside, as seen from outside."""
+        """All that live inside, as seen from outside; containers too, which have a namespace of their own in ours."""
         mine = _namespace(self.pid, "pid")
-        return tuple(pid for pid in _all_processes() if _namespace(pid, "pid") == mine)
+        parents = {pid: _parent(pid) for pid in _all_processes()}
+        inside = {pid for pid in parents if _namespace(pid, "pid") == mine}
+        while more := {pid for pid, parent in parents.items() if parent in inside} - inside:
+            inside |= more
+        return tuple(sorted(inside))
 
 
 @contextmanager
@@ -183,6 +187,13 @@ def _only_child(pid: int) -> int:
 
 def _all_processes() -> Iterator[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0  # it has ended
 
 
 def _namespace(pid: int, kind: str) -> str:

@@ -8,9 +8,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -27,8 +29,6 @@ NAME = "node-1"
 DOMAIN = "cluster.local"
 _PODS = "198.19.0.0/17"
 _SERVICES = "198.19.128.0/17"
-_CGROUPS = Path("/sys/fs/cgroup")
-_CGROUP = "auteur-node"
 _LOCKED_FOR = 900.0
 
 
@@ -104,12 +104,12 @@ def running(state: Path | None = None) -> Iterator[NodeRig]:
         # Not one of pytest's folders: kubelet and runtime make sockets, whose paths must be short.
         folder = Path(tempfile.mkdtemp(prefix="auteur-node-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(_cgroups())
+        stack.enter_context(_cgroups(_cgroup(kept)))
         enclosure = stack.enter_context(enclosed(_mounts(kept, folder)))
         # Services' addresses exist in the proxy's rules only; a packet needs a route to get as far as those.
         enclosure.run("ip", "route", "add", _SERVICES, "dev", "eth0")
         rig = _rig(enclosure, kept, folder)
-        stack.callback(_kill, rig.control)
+        stack.callback(_kill, rig)
         yield _started(rig)
 
 
@@ -131,9 +131,9 @@ def _started(rig: NodeRig) -> NodeRig:
     return rig
 
 
-def _kill(control: ControlPlane) -> None:
-    """Nothing of it is kept, and asked to end it would wait for its clients."""
-    for part in control.parts:
+def _kill(rig: NodeRig) -> None:
+    """Nothing of it is kept, and asked to end the API server would wait for its clients."""
+    for part in (rig.dns, rig.proxy, rig.kubelet, rig.containerd, *rig.control.parts, rig.registry.process):
         part.kill()
 
 
@@ -164,7 +164,7 @@ def _rig(enclosure: Enclosure, state: Path, folder: Path) -> NodeRig:
     control = control_plane.control_plane(folder / "control", options)
     images = ImageStore(state)
     made_registry = registry(enclosure, state / "registry", folder / "docker-registry.log")
-    parts = _Parts(enclosure, control, folder)
+    parts = _Parts(enclosure, control, folder, _cgroup(state))
     return NodeRig(
         kubeconfig=control.kubeconfig,
         folder=folder,
@@ -187,6 +187,7 @@ class _Parts:
     enclosure: Enclosure
     control: ControlPlane
     folder: Path
+    cgroup: str
 
     def containerd(self, pulled_from: Registry, pause: str) -> InsideProcess:
         network = {
@@ -248,7 +249,7 @@ conf_dir = "{folder}"
             "tlsPrivateKeyFile": str(server.key),
             "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{_CGROUP}",
+            "cgroupRoot": f"/{self.cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
             "clusterDNS": [ADDRESS],
@@ -284,15 +285,20 @@ conf_dir = "{folder}"
 
     def proxy(self) -> InsideProcess:
         kubeconfig = self.control.user("kube-proxy", user="system:kube-proxy")
-        argv = (
-            binaries.find("kube-proxy"),
-            f"--kubeconfig={kubeconfig}",
-            f"--hostname-override={NAME}",
-            f"--cluster-cidr={_PODS}",
-            "--proxy-mode=nftables",
-            "--conntrack-max-per-core=0",  # the machine's limit stays as it is
-            "--healthz-bind-address=127.0.0.1:10256",
-        )
+        configuration = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "clientConnection": {"kubeconfig": str(kubeconfig)},
+            "hostnameOverride": NAME,
+            "clusterCIDR": _PODS,
+            "mode": "nftables",
+            "nftables": {"minSyncPeriod": "50ms"},  # the rules are few here; the default is a second
+            "conntrack": {"maxPerCore": 0},  # the machine's limit stays as it is
+            "healthzBindAddress": "127.0.0.1:10256",
+        }
+        file = self.folder / "kube-proxy.yaml"
+        file.write_text(yaml.safe_dump(configuration))
+        argv = (binaries.find("kube-proxy"), f"--config={file}")
         healthy = "http://127.0.0.1:10256/healthz"
         return self.enclosure.process("kube-proxy", argv, self.folder / "kube-proxy.log", self._answering(healthy))
 
@@ -301,7 +307,7 @@ conf_dir = "{folder}"
         file = self.folder / "Corefile"
         file.write_text(
             f"""\
-.:53 {{
+{DOMAIN}:53 in-addr.arpa:53 {{
     bind {ADDRESS}
     ready 127.0.0.1:8181
     kubernetes {DOMAIN} in-addr.arpa {{
@@ -309,7 +315,10 @@ conf_dir = "{folder}"
         pods insecure
         ttl 1
     }}
-    template ANY ANY . {{
+}}
+.:53 {{
+    bind {ADDRESS}
+    template ANY ANY {{
         rcode NXDOMAIN
     }}
 }}
@@ -344,21 +353,26 @@ def _taken(file: int) -> bool:
     return True
 
 
+def _cgroup(state: Path) -> str:
+    """Named for what is locked, so that a later run finds what a killed one left."""
+    return f"auteur-node-{zlib.crc32(bytes(state)):08x}"
+
+
 @contextmanager
-def _cgroups() -> Iterator[None]:
+def _cgroups(name: str) -> Iterator[None]:
     """The group of all pods, in each hierarchy. The kubelet wants to find it."""
-    hierarchies = _hierarchies()
-    for hierarchy in hierarchies:
-        _remove(hierarchy / _CGROUP)  # of a run that was killed
-        (hierarchy / _CGROUP).mkdir()
+    groups = [hierarchy / name for hierarchy in _hierarchies()]
+    for group in groups:
+        _remove(group)  # of a run that was killed
+        group.mkdir()
         for limits in ("cpuset.cpus", "cpuset.mems"):  # empty in a new group, and then nothing may run in it
-            if (hierarchy / limits).exists():
-                (hierarchy / _CGROUP / limits).write_text((hierarchy / limits).read_text())
+            if (group.parent / limits).exists():
+                (group / limits).write_text((group.parent / limits).read_text())
     try:
         yield
     finally:
-        for hierarchy in hierarchies:
-            _remove(hierarchy / _CGROUP)
+        for group in groups:
+            _remove(group)
 
 
 def _hierarchies() -> list[Path]:
@@ -367,16 +381,15 @@ def _hierarchies() -> list[Path]:
     return [Path(place) for _, place, kind, *_ in mounted if kind in ("cgroup", "cgroup2")]
 
 
-def _remove(cgroup: Path) -> None:
-    if cgroup.exists():
-        inner = sorted((path for path in cgroup.rglob("*") if path.is_dir()), reverse=True)
-        for each in (*inner, cgroup):  # the innermost first; files in it are the kernel's
-            wait_for(lambda each=each: _removed(each), f"{each} to have no processes")
+def _remove(group: Path) -> None:
+    inner = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
+    for each in (*inner, group):  # the innermost first; files in it are the kernel's
+        wait_for(partial(_removed, each), f"{each} to have no processes")
 
 
-def _removed(cgroup: Path) -> bool:
+def _removed(group: Path) -> bool:
     try:
-        cgroup.rmdir()
+        group.rmdir()
     except FileNotFoundError:
         return True
     except OSError:  # a process of it is still ending
