@@ -1,0 +1,471 @@
+"""The charts: what they render to, what they refuse, and what a real API server makes of it."""
+
+import contextlib
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from auteur_contracts.resources import FunctionRunner
+from tests.support.cluster.control_plane import Cluster, ControlPlane
+from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
+from tests.support.cluster.kubectl import Kubectl, KubectlFailed
+from tests.support.cluster.kwok import Shape, playing
+from tests.support.waiting import wait_for
+
+DATA = Path(__file__).parents[1] / "data" / "charts"
+CRDS = CHARTS / "auteur" / "files" / "crds"
+CASES = sorted(path.name.removesuffix(".values.yaml") for path in DATA.glob("*.values.yaml"))
+UPDATE = "AUTEUR_UPDATE_GOLDEN"
+"""Set it to have the goldens written anew; then read the difference."""
+RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+def chart_of(case: str) -> str:
+    return "auteur-runners" if case.startswith("auteur-runners-") else "auteur"
+
+
+def values_of(case: str) -> Path:
+    return DATA / f"{case}.values.yaml"
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Without a cluster."""
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+# ── what they render to ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def told(resource: dict[str, Any]) -> dict[str, Any]:
+    """As a golden has it: what is drawn anew each time is not shown."""
+    if resource["kind"] == "Secret":
+        return {**resource, "data": dict.fromkeys(resource["data"], "<drawn>")}
+    return resource
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_values_render_to(case: str, helm: Helm) -> None:
+    resources = helm.resources(chart_of(case), "--values", values_of(case), release=chart_of(case))
+    shown = [told(each) for each in resources if each["kind"] != "CustomResourceDefinition"]
+    shown.sort(key=lambda each: (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]))
+    rendered = yaml.safe_dump_all(shown, sort_keys=True, width=120)
+
+    golden = DATA / f"{case}.yaml"
+    if os.environ.get(UPDATE):
+        golden.write_text(rendered)
+    assert golden.read_text() == rendered, f"if that is meant: {UPDATE}=1 pytest tests/cluster/test_charts.py"
+
+
+def test_the_custom_resources_go_through_as_they_are(helm: Helm) -> None:
+    rendered = {
+        each["metadata"]["name"]: each
+        for each in helm.resources("auteur")
+        if each["kind"] == "CustomResourceDefinition"
+    }
+    for crd in rendered.values():
+        assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    raw = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
+    assert rendered == {each["metadata"]["name"]: each for each in raw}
+
+    unkept = helm.resources("auteur", "--set", "crds.keep=false")
+    assert all("annotations" not in each["metadata"] for each in unkept if "Definition" in each["kind"])
+
+
+def test_runners_are_what_our_own_contracts_read(helm: Helm) -> None:
+    """Both, and a large number is not written as 4.294967295e+09."""
+    rendered = helm.template("auteur-runners", "--values", values_of("auteur-runners-gpu"))
+    assert "e+0" not in rendered
+    runners = [FunctionRunner.model_validate(each) for each in yaml.safe_load_all(rendered)]
+    assert {runner.metadata.name: [tier.quality.value for tier in runner.spec.tiers] for runner in runners} == {
+        "diffusion": ["standard", "high", "ultra"],
+        "flip": ["standard"],
+    }
+
+
+def test_lint(helm: Helm) -> None:
+    helm("lint", "--strict", CHARTS / "auteur", CHARTS / "auteur-runners")
+
+
+# ── what they refuse ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+REFUSALS = {
+    "a misspelt key": ("auteur", "operator.replicaz=2", "additional properties 'replicaz' not allowed"),
+    "no number": ("auteur", "operator.replicas=two", "at '/operator/replicas': got string, want integer"),
+    "a bare number of time": ("auteur", "operator.keepFinishedJobs=x10", "at '/operator/keepFinishedJobs'"),
+    "an unknown database": ("auteur", "database.kind=mysql", "'sqlite', 'bundled', 'external'"),
+    "root": ("auteur", "database.bundled.user=0", "at '/database/bundled/user': minimum: got 0, want 1"),
+    "two writers of a file": ("auteur", "gateway.replicas=2", "a database.kind of sqlite is a file with one writer"),
+    "a database nowhere": ("auteur", "database.kind=external", "set database.external.auth.existingSecret"),
+    "S3 without keys": ("auteur", "store.external.url=https://s3.example.com", "set store.auth.existingSecret"),
+    "S3 by no URL": ("auteur", "store.external.url=s3.example.com", "at '/store/external/url'"),
+    "an ingress for no name": ("auteur", "gateway.ingress.enabled=true", "set gateway.ingress.host"),
+    "jobs that nobody runs": ("auteur", "operator.namespaces={team-a}", 'in namespace "auteur"'),
+    "a runner without an image": ("auteur-runners", "runners.diffusion.enabled=true", "set runners.diffusion.image"),
+    "an unknown quality": (
+        "auteur-runners",
+        "runners.diffusion-tiny.tiers.best.pipeline=x",
+        "additional properties 'best' not allowed",
+    ),
+    "a runner of nothing": (
+        "auteur-runners",
+        "runners.flip.image.repository=flip,runners.flip.tiers.draft.pipeline=x",
+        "set runners.flip.functions",
+    ),
+    "a runner without tiers": ("auteur-runners", "runners.flip.image.repository=flip", "runners.flip offers no tier"),
+}
+
+
+@pytest.mark.parametrize("story", REFUSALS)
+def test_wrong_values_are_refused_in_a_sentence(story: str, helm: Helm) -> None:
+    chart, wrong, sentence = REFUSALS[story]
+    with pytest.raises(HelmFailed) as refusal:
+        helm.template(chart, "--set", wrong)
+    assert sentence in str(refusal.value)
+
+
+def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmFailed, match=r"kubeVersion: >=1\.30\.0-0"):
+        helm.template("auteur", "--kube-version", "1.29.9")
+
+
+# ── what the API server makes of them ─────────────────────────────────────────────────────────────────────────────────
+
+_SERVICE_MONITORS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com",
+        "scope": "Namespaced",
+        "names": {"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+"""As much of the Prometheus operator as a chart can meet."""
+
+
+@pytest.fixture(scope="session")
+def with_resources(control_plane: Cluster) -> Kubectl:
+    """The administrator of a cluster that knows our resources, and namespaces that the cases name."""
+    kubectl = control_plane.kubectl
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
+    kubectl.apply(
+        _SERVICE_MONITORS,
+        *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("team-a", "studio")),
+    )
+    kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    return kubectl
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_api_server_accepts_every_object(case: str, helm: Helm, with_resources: Kubectl, namespace: str) -> None:
+    """But pods, which are the next test's, and the custom resources, which it has."""
+    rendered = helm.resources(chart_of(case), "--values", values_of(case), namespace=namespace)
+    objects = [each for each in rendered if each["kind"] not in {"Pod", "CustomResourceDefinition"}]
+    done = created_for_show(with_resources, objects)
+    assert done.stderr == ""
+    assert done.stdout.count("created (server dry run)") == len(objects)
+
+
+def created_for_show(kubectl: Kubectl, objects: list[dict[str, Any]]) -> "subprocess.CompletedProcess[str]":
+    """Warnings are in its stderr."""
+    return kubectl.run("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def pods_of(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every pod that they are or would make."""
+    for each in resources:
+        if each["kind"] == "Pod":
+            yield {**each, "metadata": {"name": each["metadata"]["name"]}}
+        elif "template" in each.get("spec", {}):
+            spec = each["spec"]["template"]["spec"]
+            claims = [claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])]
+            spec.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in claims)
+            yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": each["metadata"]["name"]}, "spec": spec}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
+def test_every_pod_is_let_into_a_restricted_namespace(case: str, helm: Helm, kubectl: Kubectl, namespace: str) -> None:
+    kubectl("label", "namespace", namespace, *(f"{key}={value}" for key, value in RESTRICTED.items()))
+    pods = list(pods_of(helm.resources("auteur", "--values", values_of(case), namespace=namespace)))
+    for pod in pods:  # accounts and classes of the case are another test's
+        pod["spec"].pop("serviceAccountName", None)
+        pod["spec"].pop("priorityClassName", None)
+    done = created_for_show(kubectl.within(namespace), pods)
+    assert done.stderr == ""
+    assert done.stdout.count("created (server dry run)") == len(pods)
+
+
+# ── who may do what ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+EVERYTHING = ("get", "list", "watch", "create", "patch", "update", "delete")
+NEEDED = {
+    "generationjobs.auteur.studio": EVERYTHING,
+    "functionrunners.auteur.studio": EVERYTHING,
+    "generationjobs.auteur.studio/status": ("get", "update", "patch"),
+    "functionrunners.auteur.studio/status": ("get", "update", "patch"),
+    "jobs.batch": ("get", "list", "watch", "create", "delete", "patch"),
+    "deployments.apps": ("get", "list", "watch", "create", "patch", "delete"),
+    "pods": ("get", "list", "watch", "patch", "delete"),
+    "pods/log": ("get",),
+    "events": ("list",),
+    "secrets": ("create",),
+    "resourceclaimtemplates.resource.k8s.io": ("get", "create"),
+}
+"""In every namespace."""
+NEEDED_OF_THE_CLUSTER = {
+    "namespaces": ("get", "list", "watch"),
+    "nodes": ("list",),
+    "customresourcedefinitions.apiextensions.k8s.io": ("list", "watch"),
+    "deviceclasses.resource.k8s.io": ("get", "list"),
+}
+FORBIDDEN = {
+    "secrets": ("get", "list", "watch", "update", "delete", "patch"),
+    "configmaps": EVERYTHING,
+    "pods": ("create",),
+    "pods/exec": ("create",),
+    "serviceaccounts/token": ("create",),
+    "clusterroles.rbac.authorization.k8s.io": ("create", "bind", "escalate"),
+    "namespaces": ("create", "delete", "patch"),
+    "nodes": ("get", "patch"),
+}
+
+
+def asked(user: str, namespace: str, wanted: dict[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
+    """SubjectAccessReviews."""
+    return [
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": user,
+                "groups": ["system:serviceaccounts", "system:authenticated"],
+                "resourceAttributes": {
+                    "verb": verb,
+                    "resource": resource.partition("/")[0].partition(".")[0],
+                    "group": resource.partition("/")[0].partition(".")[2],
+                    "subresource": resource.partition("/")[2],
+                    "namespace": namespace,
+                    "name": name,
+                },
+            },
+        }
+        for resource, verbs in wanted.items()
+        for verb in verbs
+    ]
+
+
+def answers(kubectl: Kubectl, questions: list[dict[str, Any]]) -> dict[str, bool]:
+    """By verb and resource: may it?"""
+    about = "{.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource}/{.spec.resourceAttributes.subresource}"
+    shown = f'jsonpath={about}{{"\\t"}}{{.status.allowed}}{{"\\n"}}'
+    lines = kubectl("create", "-f", "-", "-o", shown, stdin=yaml.safe_dump_all(questions)).splitlines()
+    assert len(lines) == len(questions)
+    return {what.rstrip("/"): allowed == "true" for what, _, allowed in (line.partition("\t") for line in lines)}
+
+
+@contextlib.contextmanager
+def rights_of(resources: list[dict[str, Any]], kubectl: Kubectl) -> Iterator[None]:
+    """The accounts and roles of a release are in the cluster, and nothing else of it."""
+    kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    made = [
+        each
+        for each in resources
+        if each["kind"] in kinds and "helm.sh/hook" not in each["metadata"].get("annotations", {})
+    ]
+    kubectl.apply(*made)
+    try:
+        yield
+    finally:
+        kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=yaml.safe_dump_all(made))
+
+
+@pytest.fixture
+def release() -> str:
+    """Objects of the cluster are named by it: tests may run side by side."""
+    return f"auteur-{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture
+def rights(helm: Helm, with_resources: Kubectl, namespace: str, release: str) -> Iterator[str]:
+    """The operator's account, as the defaults make it."""
+    with rights_of(helm.resources("auteur", release=release, namespace=namespace), with_resources):
+        yield f"system:serviceaccount:{namespace}:{release}-operator"
+
+
+def test_the_operator_may_what_it_does_and_no_more(with_resources: Kubectl, namespace: str, rights: str) -> None:
+    may = answers(
+        with_resources,
+        asked(rights, "default", NEEDED)
+        + asked(rights, "", NEEDED_OF_THE_CLUSTER)
+        + asked(rights, "default", {"secrets": ("patch",)}, name="auteur-worker")[:1],
+    )
+    assert [what for what, allowed in may.items() if not allowed] == []
+
+    own = {"leases.coordination.k8s.io": ("get", "list", "watch", "create", "update", "patch")}
+    assert all(answers(with_resources, asked(rights, namespace, own)).values())
+    assert not any(answers(with_resources, asked(rights, "default", own)).values())
+
+    might = answers(with_resources, asked(rights, "default", FORBIDDEN))
+    assert [what for what, allowed in might.items() if allowed] == []
+    assert not any(answers(with_resources, asked(rights, namespace, {"secrets": ("get", "list")})).values())
+
+
+def test_a_token_of_the_operator_lists_no_secret(
+    control_plane: Cluster, with_resources: Kubectl, namespace: str, rights: str
+) -> None:
+    operator = with_resources.named(control_plane.service_account(namespace, rights.rpartition(":")[2]))
+    assert operator.get("generationjobs", "--all-namespaces")["items"] == []
+    for words in (("secrets",), ("secrets", "--all-namespaces"), ("secret", "auteur-worker")):
+        with pytest.raises(KubectlFailed, match=r"secrets.* is forbidden"):
+            operator.within(namespace)("get", *words)
+
+
+def test_an_operator_of_some_namespaces_may_nothing_in_others(
+    helm: Helm, with_resources: Kubectl, namespace: str, release: str
+) -> None:
+    words = ("--values", values_of("auteur-bundled"))
+    rendered = helm.resources("auteur", *words, release=release, namespace=namespace)
+    account = f"system:serviceaccount:{namespace}:{release}-operator"
+    with rights_of(rendered, with_resources):
+        for place in ("team-a", namespace):
+            assert all(answers(with_resources, asked(account, place, NEEDED)).values())
+        assert not any(answers(with_resources, asked(account, "default", NEEDED)).values())
+        assert all(answers(with_resources, asked(account, "", NEEDED_OF_THE_CLUSTER)).values())
+
+
+def test_editors_of_a_namespace_may_ask_for_pictures(with_resources: Kubectl, namespace: str, rights: str) -> None:
+    del rights  # the chart's roles are there
+    with_resources.within(namespace)("create", "serviceaccount", "painter")
+    with_resources.within(namespace)(
+        "create", "rolebinding", "painter", "--clusterrole=edit", f"--serviceaccount={namespace}:painter"
+    )
+    painter = f"system:serviceaccount:{namespace}:painter"
+    wanted = {"generationjobs.auteur.studio": EVERYTHING}
+    wait_for(
+        lambda: all(answers(with_resources, asked(painter, namespace, wanted)).values()),
+        "the aggregated roles to reach the editor",
+    )
+    status = {"generationjobs.auteur.studio/status": ("update", "patch")}
+    assert not any(answers(with_resources, asked(painter, namespace, status)).values())
+
+
+# ── a release's life ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def own_cluster(own_control_plane: ControlPlane, tmp_path: Path) -> Iterator[ControlPlane]:
+    """That knows nothing of us, with nodes that play."""
+    with playing(own_control_plane, tmp_path / "kwok", Shape("fake", count=2)):
+        yield own_control_plane
+
+
+def drawn_secrets(kubectl: Kubectl) -> dict[str, Any]:
+    return {
+        each["metadata"]["name"]: each["data"] for each in kubectl.get("secrets")["items"] if each["type"] == "Opaque"
+    }
+
+
+def left(kubectl: Kubectl) -> list[str]:
+    """What there is of the chart, and of what its objects made."""
+    kinds = (
+        "all,poddisruptionbudgets,configmaps,secrets,persistentvolumeclaims,networkpolicies,serviceaccounts,leases,"
+        "roles,rolebindings,generationjobs,functionrunners"
+    )
+    of_the_cluster = (
+        "clusterroles,clusterrolebindings,flowschemas,prioritylevelconfigurations,customresourcedefinitions"
+    )
+    named = kubectl("get", kinds, "-o", "name", "--ignore-not-found").split()
+    everywhere = kubectl("get", of_the_cluster, "-o", "name").split()
+    own = [*named, *(each for each in everywhere if "auteur" in each)]
+    return sorted(each for each in own if each not in {"configmap/kube-root-ca.crt", "serviceaccount/default"})
+
+
+def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) -> None:
+    """Into a restricted namespace of a cluster without anything of ours; only what was asked to stay is there after."""
+    admin = own_cluster.kubectl
+    helm = Helm(tmp_path / "helm", own_cluster.kubeconfig)
+    admin("create", "namespace", "auteur")
+    admin("label", "namespace", "auteur", *(f"{key}={value}" for key, value in RESTRICTED.items()))
+    here = admin.within("auteur")
+    where = ("--namespace", "auteur")
+    small = ("--set", "persistence.enabled=false")
+
+    told = helm("install", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    assert "kubectl wait --namespace auteur gj/demo-1 --for=condition=Finished" in told
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--wait", "--timeout", "30s")
+    secrets = drawn_secrets(here)
+    assert sorted(secrets) == ["auteur-gateway", "auteur-nats", "auteur-operator", "auteur-store"]
+
+    # What operators and autoscalers say of the objects is theirs: an upgrade neither fights over it nor fails by it.
+    here(
+        "patch",
+        "functionrunner",
+        "diffusion-tiny",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        '{"status":{"ready":true}}',
+    )
+    helm(
+        "upgrade",
+        "auteur",
+        CHARTS / "auteur",
+        *where,
+        *small,
+        "--set",
+        "operator.replicas=3",
+        "--wait",
+        "--timeout",
+        "60s",
+    )
+    helm("upgrade", "auteur-runners", CHARTS / "auteur-runners", *where, "--set-string", "images.tag=2")
+    assert drawn_secrets(here) == secrets
+    assert here.get("deployment", "auteur-operator")["status"]["readyReplicas"] == 3
+    runner = here.get("functionrunner", "diffusion-tiny")
+    assert (runner["spec"]["image"], runner["status"]["ready"]) == ("auteur-runner-diffusion:2", True)
+    pods = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
+    helm("upgrade", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    same = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
+    assert pods == same
+
+    helm("uninstall", "auteur-runners", *where, "--wait")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    kept = [
+        f"customresourcedefinition.apiextensions.k8s.io/{kind}.auteur.studio"
+        for kind in ("functionrunners", "generationjobs")
+    ]
+    assert left(here) == kept
+
+    # Again: what stayed is taken up. The volumes that were asked for stay, and what opens them.
+    bundled = ("--set", "database.kind=bundled")
+    helm("install", "auteur", CHARTS / "auteur", *where, *bundled)
+    claims = ["data-auteur-database-0", "data-auteur-nats-0", "data-auteur-store-0"]
+    wait_for(lambda: [each["metadata"]["name"] for each in here.get("pvc")["items"]] == claims, "volumes to be claimed")
+    password = drawn_secrets(here)["auteur-database"]
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    volumes = [f"persistentvolumeclaim/{name}" for name in claims]
+    assert left(here) == sorted([*kept, *volumes, "secret/auteur-database"])
+
+    # And once more, with its password, to go without leaving anything.
+    helm("install", "auteur", CHARTS / "auteur", *where, *bundled, "--set", "crds.keep=false,persistence.keep=false")
+    assert drawn_secrets(here)["auteur-database"] == password
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    wait_for(lambda: left(here) == [], "the last of it to go")
