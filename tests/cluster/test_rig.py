@@ -273,15 +273,39 @@ def test_a_deleted_pod_may_take_its_time(here: Kubectl) -> None:
     here("delete", "pod", "leaving", "--grace-period=0", "--force")
 
 
-def test_a_killed_player_goes_on_where_it_was(own_control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_player_that_was_killed_plays_again(own_control_plane: ControlPlane, tmp_path: Path) -> None:
     with playing(own_control_plane, tmp_path / "kwok", Shape(count=1)) as player:
         player.process.kill()
-        own_control_plane.kubectl.create(job("meanwhile"))
-        wait_for(lambda: own_control_plane.kubectl.get("pods")["items"], "the job's pod")
-
         player.start()
 
-        own_control_plane.kubectl("wait", "--for=condition=Complete", "job/meanwhile", "--timeout=30s")
+        own_control_plane.kubectl.create(job("afterwards"))
+
+        own_control_plane.kubectl("wait", "--for=condition=Complete", "job/afterwards", "--timeout=30s")
+
+
+def test_a_silent_node_is_lost_with_its_pods_until_it_speaks_again(tmp_path: Path) -> None:
+    impatient = ("--node-monitor-period=500ms", "--node-monitor-grace-period=6s")
+    options = Options(arguments={"kube-controller-manager": impatient})
+    gone = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}
+    with (
+        running(tmp_path / "control-plane", options) as made,
+        playing(made, tmp_path / "kwok", Shape(count=3), lease_seconds=2) as player,
+    ):
+        kubectl = made.kubectl
+        kubectl.create(pod("lost", ends(End.HANG), tolerations=[{**gone, "tolerationSeconds": 0}]))
+        kubectl("wait", "--for=condition=Ready", "pod/lost", "--timeout=30s")
+        node = kubectl.get("pod", "lost")["spec"]["nodeName"]
+
+        player.silence(node)
+
+        wait_for(lambda: "deletionTimestamp" in kubectl.get("pod", "lost")["metadata"], "the eviction", seconds=40)
+        assert conditions(kubectl.get("pod", "lost"))["DisruptionTarget"] == "DeletionByTaintManager"
+        assert "Ready" not in conditions(kubectl.get("node", node))
+
+        player.wake(node)
+
+        kubectl("wait", "--for=condition=Ready", f"node/{node}", "--timeout=30s")
+        kubectl("wait", "--for=delete", "pod/lost", "--timeout=30s")
 
 
 # ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -126,10 +126,11 @@ class ControlPlane(Cluster):
     def audit_log(self) -> Path:
         return self.folder / "audit.log"
 
-    def audited(self) -> Iterator[Any]:
-        """The lines of the audit log so far, parsed."""
-        with self.audit_log.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.endswith("\n"))
+    def audited(self, start: int = 0) -> Iterator[Any]:
+        """The lines of the audit log so far, parsed; from `start`, a size that the log had at a line's end."""
+        with self.audit_log.open("rb") as lines:
+            lines.seek(start)
+            yield from (json.loads(line) for line in lines if line.endswith(b"\n"))
 
 
 def control_plane(folder: Path, options: Options | None = None) -> ControlPlane:

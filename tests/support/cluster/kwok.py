@@ -20,8 +20,8 @@ from tests.support.servers import ServerProcess
 
 DEVICE_CLASS = "gpu.nvidia.com"
 _PREFIX = "test.auteur.studio"
-_PLAYED = "kwok.x-k8s.io/node"
-_SELECTOR = "type=kwok"
+# A label: who watches with a label selector is told when a node no longer has it, and kwok lets go of it.
+_PLAYED = f"{_PREFIX}/played"
 _STAGES = Path(__file__).with_name("stages.yaml")
 
 
@@ -97,7 +97,7 @@ class Shape:
             "nvidia.com/gpu.memory": str(self.gpu_mib),
             "nvidia.com/gpu.product": self.product,
         }
-        played = {"type": "kwok", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+        played = {_PLAYED: "yes", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
         amounts = {"cpu": self.cpu, "memory": self.memory, "pods": self.pods, "ephemeral-storage": "1Ti"}
         amounts |= {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
         return {
@@ -105,7 +105,6 @@ class Shape:
             "kind": "Node",
             "metadata": {
                 "name": name,
-                "annotations": {_PLAYED: "fake"},
                 "labels": {"kubernetes.io/hostname": name, **played, **(cards if self.gpus else {}), **self.labels},
             },
             "spec": {"taints": [dict(taint) for taint in self.taints]},
@@ -136,7 +135,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Player:
-    """kwok at work for one cluster. It plays only nodes that carry its annotation."""
+    """kwok at work for one cluster. It plays only nodes that carry its label."""
 
     cluster: Cluster
     process: ServerProcess
@@ -144,7 +143,7 @@ class Player:
     def start(self) -> "Player":
         # A lease that a killed kwok still holds would make this one wait until it runs out.
         nodes = self.cluster.kubectl(
-            "get", "nodes", "--selector", _SELECTOR, "-o", "jsonpath={.items[*].metadata.name}"
+            "get", "nodes", "--selector", f"{_PLAYED}=yes", "-o", "jsonpath={.items[*].metadata.name}"
         )
         if nodes:
             self.cluster.kubectl.within("kube-node-lease")("delete", "lease", "--ignore-not-found", *nodes.split())
@@ -164,6 +163,15 @@ class Player:
         names = [name for shape in shapes for name in shape.nodes]
         self.cluster.kubectl("delete", "node", "--ignore-not-found", *names)
 
+    def silence(self, node: str) -> None:
+        """From now on nobody plays this node and its pods, as if its power had failed. To be lost it needs others that
+        are well: where all nodes are silent, Kubernetes takes it for its own fault and evicts nothing.
+        """
+        self.cluster.kubectl("label", "node", node, f"{_PLAYED}-")
+
+    def wake(self, node: str) -> None:
+        self.cluster.kubectl("label", "node", node, f"{_PLAYED}=yes", "--overwrite")
+
     @contextmanager
     def devices(self, *shapes: Shape) -> Iterator[None]:
         """While it lasts the cluster has a DRA driver: its device class, and a slice for each node of these."""
@@ -181,7 +189,7 @@ def player(cluster: Cluster, folder: Path, *, parallelism: int = 16, lease_secon
     config, port = folder / "kwok.yaml", free_ports(1)[0]
     options = {
         "cidr": "10.128.0.0/10",
-        "manageNodesWithAnnotationSelector": f"{_PLAYED}=fake",
+        "manageNodesWithLabelSelector": f"{_PLAYED}=yes",
         "nodeLeaseDurationSeconds": lease_seconds,
         "podPlayStageParallelism": parallelism,
         # Its defaults, which a configuration file that names any option makes it forget.
@@ -214,9 +222,9 @@ def device_class() -> dict[str, Any]:
 
 
 @contextmanager
-def playing(cluster: Cluster, folder: Path, *shapes: Shape) -> Iterator[Player]:
+def playing(cluster: Cluster, folder: Path, *shapes: Shape, lease_seconds: int = 40) -> Iterator[Player]:
     """At work, with these nodes ready; and at the end neither is left."""
-    made = player(cluster, folder)
+    made = player(cluster, folder, lease_seconds=lease_seconds)
     try:
         made.start()
         made.add(*shapes)
