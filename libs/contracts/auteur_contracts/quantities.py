@@ -70,8 +70,14 @@ MAX_WARNINGS = 32
 """What the status of a job holds."""
 
 _MONEY = PlainSerializer(lambda value: format(value, "f"), return_type=str)
-_MONEY_SCHEMA = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$", "maxLength": 32})
-Usd = Annotated[Decimal, Field(ge=0, le=10**15, decimal_places=12), _MONEY, _MONEY_SCHEMA]
+
+
+def _money_schema(digits: int) -> WithJsonSchema:
+    """Of the form that is written: digits before the point, twelve behind it at most."""
+    return WithJsonSchema({"type": "string", "pattern": rf"^[0-9]{{1,{digits}}}(\.[0-9]{{1,12}})?$", "maxLength": 32})
+
+
+Usd = Annotated[Decimal, Field(ge=0, le=10**15, decimal_places=12), _MONEY, _money_schema(16)]
 """A sum: bounded, so that it can always be added and rounded to the millionth."""
-UsdPerSecond = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=12), _MONEY, _MONEY_SCHEMA]
+UsdPerSecond = Annotated[Decimal, Field(ge=0, le=1000, decimal_places=12), _MONEY, _money_schema(4)]
 """A price: small enough that years of it are still a sum."""

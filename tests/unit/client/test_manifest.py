@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from auteur_client.actions.manifest import Document, documents, resource_of
+from auteur_client.actions.manifest import KINDS, Document, documents, resource_of
 from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import GenerationJob
 
@@ -70,4 +70,4 @@ def test_the_samples_can_be_applied(sample: Path) -> None:
     found = [resource_of(document) for document in documents(sample.name, sample.read_text(encoding="utf-8"))]
     assert found
     for resource in found:
-        GenerationJob.model_validate(resource)
+        KINDS[resource["kind"]].model_validate(resource)

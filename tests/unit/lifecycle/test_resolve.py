@@ -224,12 +224,12 @@ def test_an_empty_catalogue_knows_nothing() -> None:
     assert refused.text == 'No runner serves the function "text-to-image". Known functions: none.'
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "seven", True, [1], 1e20])
+@pytest.mark.parametrize("seed", [-1, 1.5, "seven", True, [1], 1e20, 2**63])
 def test_a_seed_no_plan_can_hold_is_refused_even_where_the_function_takes_anything(seed: Any) -> None:
     schema = {"type": "object", "properties": {"seed": {}}}
     refused = resolve(job(params={"seed": seed}), [runner(paramsSchema=schema)])
     assert isinstance(refused, Refusal)
-    assert refused.text == 'text-to-image: parameter "seed" takes a whole number from 0 to 2^64-1.'
+    assert refused.text == 'text-to-image: parameter "seed" takes a whole number from 0 to 2^63-1.'
 
 
 def test_a_cluster_acts_on_more_than_one_machine_does() -> None:

@@ -15,6 +15,7 @@ class Tier(Told):
     """What of a runner's tier an attempt runs with."""
 
     quality: Quality
+    """What was asked for."""
     pipeline: str = Field(max_length=256)
     """Model id or folder, in the runner's own terms."""
     vram_gigabytes: float = Field(0, ge=0)
@@ -53,7 +54,7 @@ class Plan(Told):
     """What the runner offers for the quality."""
     params: Annotated[JsonObject, JsonSize(145 * 1024, members=400)]
     """The tier's defaults under the job's own parameters, seed included where the function takes one."""
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=2**63)
     """What randomness is drawn from; none where the function takes no seed."""
     inputs: tuple[PlannedInput, ...] = Field((), max_length=32)
     """The files it reads, and where they lie."""
