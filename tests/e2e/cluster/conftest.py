@@ -4,12 +4,16 @@ say so. `pytest -m "not node"` leaves them out.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from tests.support.cluster import binaries, node
+from tests.support.cluster import node
+from tests.support.cluster.compose import Compose, composing
+from tests.support.cluster.helm import Helm
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.node import NodeRig
 
@@ -42,10 +46,27 @@ def kubectl(node_rig: NodeRig) -> Kubectl:
     return node_rig.kubectl
 
 
-@pytest.fixture(scope="session")
-def helm() -> Path:
-    """The program. `node_rig.run(helm, "install", …)` runs it on the node's cluster."""
-    return binaries.find("helm")
+@pytest.fixture
+def helm(node_rig: NodeRig, tmp_path: Path) -> Helm:
+    """On the node's cluster, as the administrator."""
+    return Helm(tmp_path / "helm", node_rig.kubeconfig, node_rig.prefix)
+
+
+class Composing(Protocol):
+    """What the fixture `compose` is."""
+
+    def __call__(self, file: Path, environment: Mapping[str, str] | None = None) -> Compose: ...
+
+
+@pytest.fixture
+def compose() -> Iterator[Composing]:
+    """Makes a `Compose` of a file, with the variables that the file asks for. Nothing is left of it after the test."""
+    with ExitStack() as stack:
+
+        def opened(file: Path, environment: Mapping[str, str] | None = None) -> Compose:
+            return stack.enter_context(composing(file, environment))
+
+        yield opened
 
 
 @pytest.fixture

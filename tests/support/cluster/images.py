@@ -94,6 +94,15 @@ class ImageStore:
             _run((*registry.enclosure.network, *push), 20 * _MINUTES)
         return reference
 
+    def tag(self, image: Image, reference: str) -> None:
+        """Gives it a name for those who share this store: see `compose`."""
+        _run(self._buildah("tag", image.id, reference), _MINUTES)
+
+    @property
+    def storage(self) -> Path:
+        """Where the images are, for programs that can read them there."""
+        return self.folder / "buildah"
+
     def _bases(self) -> dict[str, str]:
         return {"BASE_IMAGE": self.base("python3").id, "BUILD_IMAGE": self.base("python3-build").id}
 
@@ -101,7 +110,9 @@ class ImageStore:
         told = self.folder / "built" / f".id-{os.getpid()}"
         told.parent.mkdir(parents=True, exist_ok=True)
         words = (
-            *("bud", "--isolation=chroot", "--network=host", "--layers", "--pull-never", f"--iidfile={told}"),
+            # Docker's format, because the other one knows no health checks.
+            *("bud", "--format=docker", "--isolation=chroot", "--network=host", "--layers", "--pull-never"),
+            f"--iidfile={told}",
             *(f"--volume={outside}:{inside}:ro" for inside, outside in self._settings().items()),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),
             *((f"--target={target}",) if target else ()),
@@ -132,8 +143,7 @@ class ImageStore:
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
     def _buildah(self, *words: str) -> tuple[str, ...]:
-        storage = self.folder / "buildah"
-        where = (f"--root={storage}", f"--runroot={storage}-run", "--storage-driver=overlay")
+        where = (f"--root={self.storage}", f"--runroot={self.storage}-run", "--storage-driver=overlay")
         return ("buildah", *where, *words)
 
 

@@ -12,12 +12,11 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import yaml
 
-from tests.support.cluster import binaries, control_plane
+from tests.support.cluster import binaries, cgroups, control_plane
 from tests.support.cluster.certificates import ADMIN_GROUP
 from tests.support.cluster.control_plane import Cluster, ControlPlane, Options
 from tests.support.cluster.images import ImageStore, state_folder
@@ -104,7 +103,7 @@ def running(state: Path | None = None) -> Iterator[NodeRig]:
         # Not one of pytest's folders: kubelet and runtime make sockets, whose paths must be short.
         folder = Path(tempfile.mkdtemp(prefix="auteur-node-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(_cgroups(_cgroup(kept)))
+        stack.enter_context(cgroups.made(_cgroup(kept)))
         enclosure = stack.enter_context(enclosed(_mounts(kept, folder)))
         # Services' addresses exist in the proxy's rules only; a packet needs a route to get as far as those.
         enclosure.run("ip", "route", "add", _SERVICES, "dev", "eth0")
@@ -356,42 +355,3 @@ def _taken(file: int) -> bool:
 def _cgroup(state: Path) -> str:
     """Named for what is locked, so that a later run finds what a killed one left."""
     return f"auteur-node-{zlib.crc32(bytes(state)):08x}"
-
-
-@contextmanager
-def _cgroups(name: str) -> Iterator[None]:
-    """The group of all pods, in each hierarchy. The kubelet wants to find it."""
-    groups = [hierarchy / name for hierarchy in _hierarchies()]
-    for group in groups:
-        _remove(group)  # of a run that was killed
-        group.mkdir()
-        for limits in ("cpuset.cpus", "cpuset.mems"):  # empty in a new group, and then nothing may run in it
-            if (group.parent / limits).exists():
-                (group / limits).write_text((group.parent / limits).read_text())
-    try:
-        yield
-    finally:
-        for group in groups:
-            _remove(group)
-
-
-def _hierarchies() -> list[Path]:
-    """One in a unified system; one for each controller in an older one."""
-    mounted = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
-    return [Path(place) for _, place, kind, *_ in mounted if kind in ("cgroup", "cgroup2")]
-
-
-def _remove(group: Path) -> None:
-    inner = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
-    for each in (*inner, group):  # the innermost first; files in it are the kernel's
-        wait_for(partial(_removed, each), f"{each} to have no processes")
-
-
-def _removed(group: Path) -> bool:
-    try:
-        group.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:  # a process of it is still ending
-        return False
-    return True
