@@ -78,8 +78,9 @@ class Compose:
 
     def _run(self, *words: str, seconds: float) -> str:
         done = self._done(*words, seconds=seconds)
-        # podman-compose ends well when a podman that it started did not.
-        failed = done.returncode != 0 or "Error:" in done.stderr
+        # podman-compose ends well when a podman that it started did not. It looks for a volume before it makes it.
+        errors = [line for line in done.stderr.splitlines() if "Error:" in line and "no such volume" not in line]
+        failed = done.returncode != 0 or bool(errors)
         assert not failed, f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}"
         return done.stdout
 
