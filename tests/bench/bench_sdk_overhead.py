@@ -66,7 +66,6 @@ def sdk_run(painter: Any, steps: int, folder: Path) -> Callable[[], None]:
     """As a worker's child does it: parameters checked, progress encoded and written away, a PNG saved."""
     from auteur_diffusion.tiny import TinyTextToImage, tiny
     from auteur_runner import protocol
-    from auteur_runner.describe import planned_tier
     from auteur_runner.execute import execute
 
     function = TinyTextToImage()
@@ -75,7 +74,7 @@ def sdk_run(painter: Any, steps: int, folder: Path) -> Callable[[], None]:
         function=function.name,
         params={"prompt": PROMPT, "steps": steps},
         seed=7,
-        tier=planned_tier(tiny.tiers[1]),
+        tier=tiny.tiers[1].planned,
         folder=str(folder),
         uid="bench",
         attempt=1,
@@ -102,9 +101,8 @@ def measure(pairs: int, seconds: float) -> tuple[list[tuple[Took, Took]], int, i
     from auteur_diffusion.painter import Painter
     from auteur_diffusion.settings import Settings
     from auteur_diffusion.tiny import tiny
-    from auteur_runner.describe import planned_tier
 
-    painter = Painter.load(planned_tier(tiny.tiers[1]), Settings(previews=False))
+    painter = Painter.load(tiny.tiers[1].planned, Settings(previews=False))
     steps, pictures = steps_for(painter, seconds)
     samples = []
     with tempfile.TemporaryDirectory() as folder:

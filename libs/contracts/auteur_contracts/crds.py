@@ -26,6 +26,8 @@ from auteur_contracts.structural import ANYTHING, LIST_TYPE, Schema, structural
 CATEGORY = "auteur"
 MAP_TYPE = "x-kubernetes-map-type"
 RULES = "x-kubernetes-validations"
+AS_A_WHOLE = ""
+"""In place of a key: nothing tells the objects of this list apart, and it has one owner."""
 _REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 """As Kubernetes has it for conditions."""
 
@@ -74,7 +76,9 @@ class Declaration:
     short: str
     columns: tuple[Column, ...]
     keys: Mapping[str, str]
-    """By which field the objects of a list are told apart; a list of objects without one is an error."""
+    """By which field the objects of a list are told apart, or AS_A_WHOLE; a list of objects that says neither is an
+    error.
+    """
     rules: Mapping[str, tuple[Rule, ...]]
     whole: frozenset[str] = frozenset()
     """Objects that are written as a whole."""
@@ -113,8 +117,10 @@ _STAYS_CANCELLED = Rule(
     forbids=True,
 )
 _ONE_SOURCE = Rule("has(self.uri) != has(self.from)", 'an input needs either "uri" or "from", not both')
-_LONGER_THAN_NOTHING = Rule(
-    "self.matches('[1-9]')", "must be longer than nothing: write a duration like 90s, 10m or 1h30m"
+_DURATION = Rule(
+    # the form again, beside the pattern: an API server tells of both, and this one in words
+    "self.matches('^([0-9]+(ms|s|m|h|d))+$') && self.matches('[1-9]')",
+    "write a duration like 90s, 10m or 1h30m, longer than nothing",
 )
 _NAME = Rule(
     f"self.metadata.name.size() <= 50 && self.metadata.name.matches('{LABEL_PATTERN}')",
@@ -147,8 +153,8 @@ JOBS = Declaration(
         "": (_NAME,),
         "spec": (_IMMUTABLE, _STAYS_CANCELLED),
         "spec.inputs.[]": (_ONE_SOURCE,),
-        "spec.deadline": (_LONGER_THAN_NOTHING,),
-        "spec.startDeadline": (_LONGER_THAN_NOTHING,),
+        "spec.deadline": (_DURATION,),
+        "spec.startDeadline": (_DURATION,),
     },
     whole=frozenset(f"status.{name}" for name in ("plan", "queue", "progress", "failure", "cost", "shown")),
     open_words=frozenset({"status.conditions.[].reason", "status.failure.reason"}),
@@ -172,11 +178,12 @@ RUNNERS = Declaration(
         "spec.functions.[].outputs": "name",
         "spec.tiers": "quality",
         "spec.modelVolumes": "name",
+        "spec.tolerations": AS_A_WHOLE,  # as core/v1 has it
         "status.tiers": "quality",
     },
     rules={
         "": (_NAME,),
-        "spec.setupTimeout": (_LONGER_THAN_NOTHING,),
+        "spec.setupTimeout": (_DURATION,),
         "spec.tiers": (
             Rule(
                 "!(self.exists(t, t.quality == 'low') && self.exists(t, t.quality == 'draft'))",
@@ -293,7 +300,8 @@ class _Writer:
             raise NotDeclarable(
                 f"{self.declaration.kind}: {path} is a list of objects; say in crds by what they differ"
             )
-        return {LIST_TYPE: "map", "x-kubernetes-list-map-keys": [self.declaration.keys[path]]}
+        key = self.declaration.keys[path]
+        return {LIST_TYPE: "atomic"} if key == AS_A_WHOLE else {LIST_TYPE: "map", "x-kubernetes-list-map-keys": [key]}
 
     def _with_children(self, made: Schema, path: str) -> Schema:
         if "properties" in made and path:

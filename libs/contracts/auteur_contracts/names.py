@@ -33,6 +33,8 @@ ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PROJECT = "default"
 CATALOGUE_BUCKET = "catalogue"
+RESULT_NAME = "result.json"
+"""Beside an attempt's outputs: its report, without the token."""
 
 _EVENT_NAMESPACE = uuid.UUID("3d0a7cf2-5f0b-5d86-9a55-3f6a2f1c8f0e")
 

@@ -34,6 +34,7 @@ _KEPT = {
     "minProperties",
     "maxProperties",
 }
+_PAST_INTEGERS = 2**63
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _WALKED = {"properties", "required", "items", "additionalProperties", "prefixItems", "uniqueItems", "const"}
 _KNOWN = _DROPPED | _KEPT | _WALKED | set(_BOUNDS)
@@ -189,6 +190,9 @@ def _scalar(schema: Mapping[str, Any], place: _Place) -> Schema:
     for exclusive, inclusive in _BOUNDS.items():
         if exclusive in schema:
             made |= {inclusive: schema[exclusive], exclusive: True}
+    if made.get("maximum") == _PAST_INTEGERS:  # said by the type already, and no bound that the API server can hold
+        del made["maximum"]
+        made.pop("exclusiveMaximum", None)
     return made
 
 

@@ -13,7 +13,6 @@ from auteur_contracts.resources import (
     GenerationJobSpec,
     Plan,
     PlannedInput,
-    Tier,
     TierDeclaration,
 )
 from auteur_contracts.vocabulary import Reason
@@ -21,7 +20,8 @@ from auteur_lifecycle.parameters import check_parameters
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.support import ONE_MACHINE, Platform, unsupported
 
-_LARGEST_SEED = 2**64 - 1
+_LARGEST_SEED = 2**63 - 1
+"""API servers read longer numbers as floats: the plan could not be written into a status."""
 
 
 def resolve(
@@ -63,7 +63,7 @@ def check_seed(function: FunctionDeclaration, params: Mapping[str, Any]) -> Refu
     seed = params.get("seed")
     if seed is None or _is_seed(seed) or "seed" not in function.params_schema.get("properties", {}):
         return None
-    said = f'{function.name}: parameter "seed" takes a whole number from 0 to 2^64-1.'
+    said = f'{function.name}: parameter "seed" takes a whole number from 0 to 2^63-1.'
     return Refusal(Reason.INVALID_PARAMETER, said, "params.seed")
 
 
@@ -165,14 +165,7 @@ def plan_of(
         function=function.name,
         runner=runner.metadata.name,
         pool=_pool(runner, tier, platform),
-        tier=Tier(
-            quality=tier.quality,
-            pipeline=tier.pipeline,
-            vram_gigabytes=tier.vram_gigabytes,
-            optimizations=tier.optimizations,
-            threads=tier.resources.threads,
-            usd_per_second=tier.price.usd_per_second if tier.price else None,
-        ),
+        tier=tier.planned,
         params=params,
         seed=seed,
         inputs=tuple(

@@ -398,7 +398,8 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
     if status.finished:
         return status
     if job.spec.cancel:
-        return cancel(job, status.cancelled_by, now)
+        by = job.metadata.annotations.get(names.ANNOTATION_CANCELLED_BY, "") or status.cancelled_by
+        return cancel(job, by[:128], now)
     if status.plan is None:
         resolved = resolve(job, seen.catalogue, platform=seen.platform, bucket=seen.bucket)
         if isinstance(resolved, Refusal):

@@ -50,6 +50,8 @@ def unsupported_runner(spec: FunctionRunnerSpec, platform: Platform = ONE_MACHIN
     for field, value, remedy in (
         ("image", spec.image, "Register the runner's own environment: auteur runners add."),
         ("nodeSelector", spec.node_selector, "Leave it out."),
+        ("tolerations", spec.tolerations, "Leave them out."),
+        ("podAnnotations", spec.pod_annotations, "Leave them out."),
         ("modelVolumes", spec.model_volumes, "Leave them out, and let setup() load the model from a folder."),
         ("allocation", spec.allocation is not Allocation.AUTO, "Leave it out."),
     ):

@@ -13,7 +13,6 @@ from auteur_contracts.resources import (
     ObjectMeta,
     OutputDeclaration,
     Tier,
-    TierDeclaration,
 )
 from auteur_runner.errors import AuthoringError
 from auteur_runner.function import Function, Runner, files_of
@@ -37,18 +36,6 @@ def _describe(runner: Runner) -> FunctionRunner:
             workers=runner.workers,
             setup_timeout=runner.setup_timeout,
         ),
-    )
-
-
-def planned_tier(declared: TierDeclaration) -> Tier:
-    """The declared tier as a plan carries it to an attempt."""
-    return Tier(
-        quality=declared.quality,
-        pipeline=declared.pipeline,
-        vram_gigabytes=declared.vram_gigabytes,
-        optimizations=declared.optimizations,
-        threads=declared.resources.threads,
-        usd_per_second=declared.price.usd_per_second if declared.price else None,
     )
 
 

@@ -15,7 +15,6 @@ from auteur_contracts.resources import Failure, Progress, Tier
 from auteur_contracts.vocabulary import Fault
 from auteur_runner import protocol
 from auteur_runner.context import SetupContext
-from auteur_runner.describe import planned_tier
 from auteur_runner.errors import InvalidRequest, JobCancelled, OutOfMemory, PlatformError
 from auteur_runner.execute import execute
 from auteur_runner.function import Function, Runner
@@ -57,7 +56,7 @@ def run_function(
     InvalidRequest, OutOfMemory, PlatformError, RunFailed; JobCancelled when `cancelled` became true.
     """
     kind = function if isinstance(function, type) else type(function)
-    tier = tier or planned_tier(Runner.of(kind).tiers[0])
+    tier = tier or Runner.of(kind).tiers[0].planned
     heard: list[protocol.Up] = []
     if isinstance(function, type):
         function = function()

@@ -7,7 +7,6 @@ from typing import Any
 
 from auteur_contracts.resources import FunctionDeclaration, FunctionRunner, Tier
 from auteur_contracts.vocabulary import Quality
-from auteur_runner.describe import planned_tier
 from auteur_runner.errors import InvalidRequest
 
 
@@ -28,7 +27,7 @@ def choose_tier(runner: FunctionRunner, quality: Quality) -> Tier:
     if declared is None:
         offered = ", ".join(tier.quality for tier in runner.spec.tiers)
         raise InvalidRequest(f'{runner.metadata.name} does not offer quality "{quality}"; it offers {offered}')
-    return planned_tier(declared)
+    return declared.planned
 
 
 def choose_params(

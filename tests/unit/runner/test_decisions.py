@@ -29,7 +29,7 @@ from auteur_runner.agent.decisions import (
     report_refused,
     result_json,
 )
-from auteur_runner.describe import describe, planned_tier
+from auteur_runner.describe import describe
 from auteur_runner.function import Runner
 from auteur_runner.gates import LineGate
 from tests.support.echo import Echo
@@ -199,10 +199,10 @@ def test_facts_of_one_attempt_have_ids_of_their_own_and_the_same_ones_again() ->
 
 def test_a_worker_makes_standard_ready_first_or_what_there_is() -> None:
     echo = describe(Runner.of(Echo))
-    assert first_tier(echo) == planned_tier(TierDeclaration(quality=Quality.STANDARD, pipeline="echo"))
+    assert first_tier(echo) == TierDeclaration(quality=Quality.STANDARD, pipeline="echo").planned
     ultra = TierDeclaration(quality=Quality.ULTRA, pipeline="big")
     only = echo.model_copy(update={"spec": echo.spec.model_copy(update={"tiers": (ultra,)})})
-    assert first_tier(only) == planned_tier(ultra)
+    assert first_tier(only) == ultra.planned
 
 
 def test_an_agent_serves_only_the_runner_it_was_started_for() -> None:

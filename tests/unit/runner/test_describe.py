@@ -12,7 +12,7 @@ import pytest
 from auteur_contracts.resources import FunctionRunner, InputDeclaration, OutputDeclaration, TierDeclaration
 from auteur_contracts.vocabulary import Quality
 from auteur_runner import AuthoringError, Context, Field, Function, Input, Media, MediaType, Runner
-from auteur_runner.describe import describe, planned_tier, same_setup
+from auteur_runner.describe import describe, same_setup
 from auteur_runner.loading import load
 
 Picture = Annotated[Media, MediaType("image/png")]
@@ -80,7 +80,7 @@ def test_a_function_without_tiers_serves_all_four_qualities_without_a_gpu() -> N
 
 
 def test_tiers_share_a_setup_when_only_the_quality_differs() -> None:
-    draft, standard, *_ = (planned_tier(tier) for tier in Runner.of(Mix).tiers)
+    draft, standard, *_ = (tier.planned for tier in Runner.of(Mix).tiers)
     other = standard.model_copy(update={"optimizations": ("tiling",)})
     assert same_setup(draft, standard)
     assert not same_setup(standard, other)

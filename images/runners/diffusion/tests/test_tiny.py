@@ -14,14 +14,13 @@ from auteur_diffusion.painter import Painter
 from auteur_diffusion.settings import Settings
 from auteur_diffusion.tiny import NAME, NATIVE_SIDE, TinyImageToImage, TinyTextToImage, tiny
 from auteur_runner import Tier, protocol
-from auteur_runner.describe import planned_tier
 from auteur_runner.process import Launch, SetupFailed
 from auteur_runner.testing import run_function
 from auteur_runner.worker import Worker
 from training.evaluate import seen
 
 FOLDER = sources.SHIPPED / NAME
-STANDARD = planned_tier(tiny.tiers[1])
+STANDARD = tiny.tiers[1].planned
 STAR = {"prompt": "a large red star on a blue background"}
 
 
@@ -119,7 +118,7 @@ def test_the_large_models_runner_says_at_once_that_there_is_no_card(tmp_path: Pa
     async def setup() -> None:
         worker = Worker(Launch(sys.executable, "auteur_diffusion:flux", tmp_path), on_log=lambda _: None)
         try:
-            async for _ in worker.prepare(planned_tier(flux.tiers[1])):
+            async for _ in worker.prepare(flux.tiers[1].planned):
                 pass
         finally:
             await worker.close()

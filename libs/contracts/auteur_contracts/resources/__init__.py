@@ -31,6 +31,7 @@ from auteur_contracts.resources.runner import (
     Resources,
     TierDeclaration,
     TierReadiness,
+    Toleration,
     Warm,
 )
 
@@ -65,6 +66,7 @@ __all__ = [
     "Tier",
     "TierDeclaration",
     "TierReadiness",
+    "Toleration",
     "Warm",
     "derive_phase",
 ]

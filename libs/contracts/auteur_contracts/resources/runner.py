@@ -10,7 +10,7 @@ from auteur_contracts.model import Asked, JsonSchemaObject, Params, TierDefaults
 from auteur_contracts.names import API_VERSION
 from auteur_contracts.quantities import Duration, Identifier, Label, Quantity, UsdPerSecond
 from auteur_contracts.resources.meta import ObjectMeta
-from auteur_contracts.resources.plan import Optimization
+from auteur_contracts.resources.plan import Optimization, Tier
 from auteur_contracts.vocabulary import QualityName
 
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z*]+/[A-Za-z0-9.+*-]+$", max_length=128)]
@@ -110,6 +110,18 @@ class TierDeclaration(Asked):
     warm: Warm = Field(default_factory=Warm)
     """How many workers stay ready."""
 
+    @property
+    def planned(self) -> Tier:
+        """What of it a plan carries to an attempt."""
+        return Tier(
+            quality=self.quality,
+            pipeline=self.pipeline,
+            vram_gigabytes=self.vram_gigabytes,
+            optimizations=self.optimizations,
+            threads=self.resources.threads,
+            usd_per_second=self.price.usd_per_second if self.price else None,
+        )
+
 
 class Allocation(StrEnum):
     """How a tier's VRAM becomes a GPU of a cluster."""
@@ -130,6 +142,19 @@ class ModelVolume(Asked):
     """The PersistentVolumeClaim."""
     path: str = Field(pattern=r"^/[A-Za-z0-9._/-]*$", max_length=256)
     """Where workers find the files."""
+
+
+class Toleration(Asked):
+    """A taint of nodes that workers accept, as in core/v1."""
+
+    key: str = Field("", max_length=317)
+    """Which taint; empty with `Exists`: any."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Whether the value counts."""
+    value: str = Field("", max_length=63)
+    """The taint's value, with `Equal`."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Which effect of it; empty: every one."""
 
 
 class FunctionRunnerSpec(Asked):
@@ -154,6 +179,10 @@ class FunctionRunnerSpec(Asked):
     nvidia.com/gpu, `auto` as a claim where the cluster has the class."""
     node_selector: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
     """Labels that a worker's node must have."""
+    tolerations: tuple[Toleration, ...] = Field((), max_length=16)
+    """Taints of nodes that workers accept."""
+    pod_annotations: dict[str, ShortText] = Field(default_factory=dict, max_length=32)
+    """Annotations of every worker's pod, for what else the cluster runs: meshes, autoscalers."""
 
 
 class TierReadiness(Told):

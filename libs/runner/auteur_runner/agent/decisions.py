@@ -14,7 +14,6 @@ from auteur_contracts.quantities import MAX_WARNINGS
 from auteur_contracts.resources import Failure, FunctionRunner, Output, PlannedInput, Tier
 from auteur_contracts.vocabulary import Fault, Quality, Reason
 from auteur_runner import protocol
-from auteur_runner.describe import planned_tier
 
 WorkerFact = Started | Progressed | Previewed | Logged
 MAX_METRICS = 100
@@ -112,7 +111,7 @@ def _platform_failed(message: str, *, recycle: bool = False) -> Failure:
 
 def first_tier(runner: FunctionRunner) -> Tier:
     """What a worker makes ready before it knows its first job: `standard`, or the first that is declared."""
-    return planned_tier(runner.tier(Quality.STANDARD) or runner.spec.tiers[0])
+    return (runner.tier(Quality.STANDARD) or runner.spec.tiers[0]).planned
 
 
 def refused_runner(described: FunctionRunner, expected: str) -> str:

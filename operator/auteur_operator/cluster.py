@@ -1,0 +1,273 @@
+"""The API server: the only file that knows the Kubernetes client. Objects go in and out as plain JSON; what goes wrong
+is one of five errors of ours.
+
+ClusterError                     with what was asked for and what the server said
+├── Gone          404, 410       no such object
+├── Exists        409            a create: the name is taken
+├── Conflicted    409            an update: the object has changed since it was read
+├── Forbidden     403            RBAC, a quota or a policy says no
+├── Invalid       400, 422       the server understands it and refuses it
+└── Unreachable   everything else: try again
+"""
+
+import asyncio
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import kopf
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from auteur_contracts.names import MANAGER
+
+Json = dict[str, Any]
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_PAGE = 500
+
+
+class ClusterError(Exception):
+    def __init__(self, asked: str, said: str) -> None:
+        super().__init__(f"{asked}: {said}")
+        self.said = said
+
+
+class Gone(ClusterError):
+    pass
+
+
+class Exists(ClusterError):
+    pass
+
+
+class Conflicted(ClusterError):
+    pass
+
+
+class Forbidden(ClusterError):
+    pass
+
+
+class Invalid(ClusterError):
+    pass
+
+
+class Unreachable(ClusterError):
+    pass
+
+
+def path_of(group_version: str, plural: str, namespace: str = "", name: str = "", sub: str = "") -> str:
+    """`path_of("batch/v1", "jobs", "film", "alley-1")` → `/apis/batch/v1/namespaces/film/jobs/alley-1`."""
+    root = "/api/v1" if group_version == "v1" else f"/apis/{group_version}"
+    space = f"/namespaces/{namespace}" if namespace else ""
+    return f"{root}{space}/{plural}{f'/{name}' if name else ''}{f'/{sub}' if sub else ''}"
+
+
+async def configuration() -> Configuration:
+    """In a pod its service account's; else `KUBECONFIG`'s current context."""
+    wanted = Configuration()
+    if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        config.load_incluster_config(client_configuration=wanted)  # type: ignore[no-untyped-call]
+    else:
+        await config.load_kube_config(client_configuration=wanted, persist_config=False)  # type: ignore[no-untyped-call]
+    wanted.connection_pool_maxsize = 64
+    return wanted
+
+
+async def kopf_login(wanted: Configuration) -> kopf.ConnectionInfo:
+    """The same credentials, as Kopf wants them."""
+    token = await wanted.get_api_key_with_prefix("BearerToken", alias="authorization")
+    scheme, _, secret = (token or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=wanted.host,
+        ca_path=wanted.ssl_ca_cert,
+        insecure=not wanted.verify_ssl,
+        scheme=scheme.capitalize() if token else None,
+        token=secret if token else None,
+        certificate_path=wanted.cert_file,
+        private_key_path=wanted.key_file,
+    )
+
+
+class Cluster:
+    """One pool of connections. `count(verb, plural, seconds)` hears of every call."""
+
+    def __init__(self, wanted: Configuration, count: Callable[[str, str, float], None] = lambda *_: None) -> None:
+        self._configuration = wanted
+        self._api = ApiClient(configuration=wanted)
+        self._count = count
+        self._session = aiohttp.ClientSession(
+            base_url=wanted.host,
+            connector=aiohttp.TCPConnector(limit=wanted.connection_pool_maxsize, ssl=self._api.rest_client.ssl_context),
+            timeout=_TIMEOUT,
+            headers={"User-Agent": MANAGER, "Accept": "application/json"},
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def get(self, path: str) -> Json:
+        return await self._call("get", path)
+
+    async def find(self, path: str) -> Json | None:
+        try:
+            return await self.get(path)
+        except Gone:
+            return None
+
+    async def list(self, path: str, **query: str) -> tuple[list[Json], str]:
+        """All pages, and the resourceVersion they are as old as."""
+        items: list[Json] = []
+        more = ""
+        while True:
+            asked = {**query, "limit": str(_PAGE), **({"continue": more} if more else {})}
+            page = await self._call("list", path, query=asked)
+            items += page["items"]
+            more = page["metadata"].get("continue", "")
+            if not more:
+                return items, page["metadata"]["resourceVersion"]
+
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> tuple[str, ...]:
+        """The last lines of a container's log; nothing where there is none."""
+        path = path_of("v1", "pods", namespace, pod, "log")
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(64 * 1024)}
+        try:
+            text = await self._text("get", path, query=query)
+        except (Gone, Invalid):
+            return ()
+        return tuple(text.splitlines()[-lines:])
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, path: str, manifest: Json) -> Json:
+        """Raises Exists when the name is taken."""
+        return await self._call("create", path, manifest)
+
+    async def replace(self, path: str, manifest: Json) -> Json:
+        """Raises Conflicted unless the object is still at the manifest's resourceVersion."""
+        return await self._call("update", path, manifest)
+
+    async def merge(self, path: str, patch: Json) -> Json:
+        return await self._call("patch", path, patch, content=_MERGE)
+
+    async def apply(self, path: str, manifest: Json) -> Json:
+        """Server-side apply: the fields named here are ours."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        return await self._call("apply", path, manifest, content=_APPLY, query=query)
+
+    async def delete(self, path: str, *, uid: str = "") -> None:
+        """In the background: what it owns goes after it. Deleting what is gone is done."""
+        body: Json = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("delete", path, body)
+        except (Gone, Conflicted):  # another object of its name by now
+            return
+
+    # ── one call ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _call(
+        self,
+        verb: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        content: str = "application/json",
+        query: Mapping[str, str] | None = None,
+    ) -> Json:
+        answer = json.loads(await self._text(verb, path, body, content=content, query=query))
+        if not isinstance(answer, dict):
+            raise Unreachable(f"{verb} {path}", "the answer is no object")
+        return answer
+
+    async def _text(
+        self,
+        verb: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        content: str = "application/json",
+        query: Mapping[str, str] | None = None,
+    ) -> str:
+        began = time.monotonic()
+        asked = f"{verb} {path}"
+        url = f"{path}?{urlencode(query)}" if query else path
+        headers = {"Content-Type": content}
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token:
+            headers["Authorization"] = token if " " in token else f"Bearer {token}"
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with self._session.request(_METHODS[verb], url, data=data, headers=headers) as response:
+                text = await response.text()
+                if response.status >= 400:
+                    raise _error(asked, verb, response.status, text)
+                return text
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError) as error:
+            raise Unreachable(asked, str(error) or type(error).__name__) from error
+        finally:
+            self._count(verb, _plural(path), time.monotonic() - began)
+
+
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "apply": "PATCH",
+    "delete": "DELETE",
+}
+
+
+def _plural(path: str) -> str:
+    """The kind of object a path leads to: one label value a kind, never one an object."""
+    parts = path.strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if rest and rest[0] == "namespaces" and len(rest) > 2:
+        rest = rest[2:]
+    return f"{rest[0]}/{rest[2]}" if len(rest) > 2 else rest[0]
+
+
+def _error(asked: str, verb: str, status: int, text: str) -> ClusterError:
+    try:
+        said = str(json.loads(text).get("message") or text)
+    except (ValueError, AttributeError):
+        said = text
+    said = said[:1000]
+    match status:
+        case 404 | 410:
+            return Gone(asked, said)
+        case 409:
+            return (Exists if verb == "create" else Conflicted)(asked, said)
+        case 403:
+            return Forbidden(asked, said)
+        case 400 | 422 | 413:
+            return Invalid(asked, said)
+        case _:
+            return Unreachable(asked, f"{status}: {said}")
+
+
+async def wait_until_reachable(cluster: Cluster, say: Callable[[str], None]) -> None:
+    """At start the API server may not be there yet."""
+    pause = 0.5
+    while True:
+        try:
+            await cluster.get("/version")
+        except Unreachable as error:
+            say(str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        else:
+            return

@@ -1,0 +1,173 @@
+"""What is wrong with an attempt's pod, in one record: a reason to search for, what happened, what to do about it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auteur_contracts.resources import Failure, TierDeclaration
+from auteur_contracts.vocabulary import Fault, Reason
+from auteur_operator.desired import NOMINAL
+from auteur_operator.observed import Pod, Terminated, Word
+
+_OUT_OF_MEMORY = 137
+"""128 + SIGKILL, which is also what the kernel's OOM killer sends."""
+_TRY_LATER = 75
+"""EX_TEMPFAIL: the agent could not claim its order, or was told to leave before it could."""
+
+
+@dataclass(frozen=True)
+class HeldUp:
+    """The attempt has not begun, and still may."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """What of a node decides where a tier can run."""
+
+    name: str
+    gpus: int
+    gpu_memory_gigabytes: float
+    """Of one card; 0 without one."""
+
+
+# ── before it runs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node] = ()) -> HeldUp | None:
+    """None for a pod that runs or has ended."""
+    if pod.phase != "Pending":
+        return None
+    if pod.unschedulable.message or pod.unschedulable.reason:
+        return _unschedulable(pod, tier, nodes)
+    match pod.waiting.reason:
+        case "":
+            return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} is being started.")
+        case "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable":
+            why = f"The image of pod {pod.name} cannot be pulled: {pod.waiting.message or pod.waiting.reason}."
+            remedy = "Look at spec.image of the FunctionRunner, and at the registry's credentials (image pull secrets)."
+            return HeldUp(Reason.IMAGE_PULL_FAILED, _sentence(why, remedy))
+        case "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError":
+            why = f"The container of pod {pod.name} cannot be made: {pod.waiting.message or pod.waiting.reason}."
+            remedy = "What is named there (a Secret, a volume, a user) has to exist in the job's namespace."
+            return HeldUp(Reason.CONTAINER_NOT_STARTED, _sentence(why, remedy))
+        case _:
+            return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} is being started ({pod.waiting.reason}).")
+
+
+def refused_pod(refusal: str) -> HeldUp:
+    """The API server took the Job and not its pod: a quota, a LimitRange, a policy. `refusal` is what the Job
+    controller was told.
+    """
+    cause = refusal.partition("is forbidden:")[2].strip() or refusal
+    why = f"The namespace does not let the pod in: {cause}."
+    if "exceeded quota" in refusal:
+        remedy = "Wait until other pods have ended, or raise the ResourceQuota."
+    elif "violates PodSecurity" in refusal:
+        remedy = "Let the namespace enforce at most the Pod Security level that the message names."
+    else:
+        remedy = "Ask for less (resources of the runner's tier), or change the LimitRange or policy that it names."
+    return HeldUp(Reason.POD_REFUSED, _sentence(why, remedy))
+
+
+def _unschedulable(pod: Pod, tier: TierDeclaration | None, nodes: Sequence[Node]) -> HeldUp:
+    if tier is not None and tier.vram_gigabytes and not _large_enough(tier, nodes):
+        return HeldUp(Reason.UNSCHEDULABLE, _no_card(tier, nodes))
+    why = f"No node takes pod {pod.name}: {pod.unschedulable.message.rstrip('.') or pod.unschedulable.reason}."
+    full = "Insufficient" in pod.unschedulable.message
+    remedy = (
+        "It starts when others have ended, or a node is added." if full else "Look at the nodes' labels and taints."
+    )
+    return HeldUp(Reason.UNSCHEDULABLE, _sentence(why, remedy))
+
+
+def _large_enough(tier: TierDeclaration, nodes: Sequence[Node]) -> bool:
+    return any(node.gpu_memory_gigabytes >= NOMINAL * tier.vram_gigabytes for node in nodes)
+
+
+def _no_card(tier: TierDeclaration, nodes: Sequence[Node]) -> str:
+    sizes = sorted({round(node.gpu_memory_gigabytes) for node in nodes if node.gpus}, reverse=True)
+    counted = ", ".join(
+        f"{sum(1 for node in nodes if node.gpus and round(node.gpu_memory_gigabytes) == size)} with {size} GB"
+        for size in sizes
+    )
+    has = f"the nodes that have GPUs: {counted}" if counted else "no node has a GPU"
+    wanted = f"No node offers {tier.vram_gigabytes:g} GB of GPU memory: {has}."
+    return _sentence(wanted, "Ask for a lower quality, or add such a node.")
+
+
+# ── after it ended ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ended_without_report(pod: Pod, log_tail: Sequence[str] = ()) -> Failure:
+    """For a pod that ended and left no report: who pays, and what to do."""
+    if pod.disruption.reason == "PreemptionByScheduler":
+        return _lost(Reason.PREEMPTED, f"Pod {pod.name} made room for one of higher priority.", pod.disruption)
+    if pod.word.reason == "Evicted" or pod.disruption.reason == "EvictionByEvictionAPI":
+        return _lost(Reason.EVICTED, f"Pod {pod.name} was evicted.", pod.word if pod.word.message else pod.disruption)
+    if pod.word.reason in ("NodeLost", "NodeShutdown", "Terminated") or pod.disruption.reason in (
+        "DeletionByTaintManager",
+        "DeletionByPodGC",
+        "TerminationByKubelet",
+    ):
+        return _lost(Reason.NODE_LOST, f"The node of pod {pod.name} went away.", pod.disruption)
+    if pod.word.reason == "DeadlineExceeded":
+        message = f"Pod {pod.name} was ended by the kubelet, long after the attempt's deadline."
+        return _failure(Fault.FUNCTION, Reason.DEADLINE_EXCEEDED, message, "Raise spec.deadline, or ask for less.")
+    if pod.terminated is None:
+        told = pod.word.message or pod.word.reason or "the kubelet said nothing"
+        return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, f"Pod {pod.name} ended: {told}.", tail=log_tail)
+    return _exited(pod, pod.terminated, log_tail)
+
+
+def vanished(what: str) -> Failure:
+    """Neither the pod nor what it made is there any more."""
+    return _failure(Fault.LOST, Reason.WORKER_LOST, f"{what} is gone, and left no result.")
+
+
+def _exited(pod: Pod, ended: Terminated, tail: Sequence[str]) -> Failure:
+    if ended.word.reason == "OOMKilled":
+        message = f"Pod {pod.name} used more memory than its limit and was killed."
+        remedy = "Raise resources.memory of the runner's tier, or ask for a lower quality."
+        return _failure(Fault.FUNCTION, Reason.OUT_OF_MEMORY, message, remedy, tail)
+    match ended.exit_code:
+        case 0:
+            message = f"Pod {pod.name} ended well and left no report."
+            remedy = "Its image must start Auteur's agent: python -m auteur_runner agent."
+            return _failure(Fault.PLATFORM, Reason.RESULT_MISSING, message, remedy, tail)
+        case code if code == _TRY_LATER:
+            return _lost(Reason.WORKER_LOST, f"Pod {pod.name} gave the attempt back.", NOTHING_MORE)
+        case code if code == _OUT_OF_MEMORY:
+            message = f"Pod {pod.name} was killed (exit code 137)."
+            return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, "Look at the node's memory.", tail)
+        case code:
+            message = f"Pod {pod.name} ended with exit code {code}: {_last(tail) or ended.word.reason}."
+            return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, "Its last lines are in logTail.", tail)
+
+
+NOTHING_MORE = Word()
+
+
+def _last(tail: Sequence[str]) -> str:
+    return next((line.strip().rstrip(".") for line in reversed(tail) if line.strip()), "")
+
+
+def _lost(reason: Reason, message: str, word: Word) -> Failure:
+    more = re.sub(r"\s+", " ", word.message).strip()
+    return _failure(Fault.LOST, reason, f"{message} {more}".strip())
+
+
+def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "", tail: Sequence[str] = ()) -> Failure:
+    return Failure(
+        fault=fault,
+        reason=reason,
+        message=message[:2048],
+        remedy=remedy[:1024],
+        log_tail=tuple(line[:512] for line in tail[-20:]),
+    )
+
+
+def _sentence(why: str, remedy: str) -> str:
+    return f"{why[: 2040 - len(remedy)]} {remedy}"

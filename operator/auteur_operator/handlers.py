@@ -1,0 +1,73 @@
+"""Kopf watches, and this is all that hears of it: each event updates what is known and marks keys to be looked at.
+
+Handlers of `on.event` are neither retried nor do they write anything: what fails is the queue's business.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import kopf
+
+from auteur_contracts import names
+from auteur_operator.cluster import kopf_login
+
+MANAGED = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
+
+
+class Watcher(Protocol):
+    """Who hears of the events. `deleted`: the object is gone, and this is how it was."""
+
+    def on_job(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+    def on_runner(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+    def on_pod(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+    def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+    def on_namespace(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+    def on_lease(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
+
+
+def registry(watcher: Watcher, wanted: Any) -> kopf.OperatorRegistry:
+    """`wanted`: the client's configuration, whose credentials Kopf shares."""
+    made = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=made)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await kopf_login(wanted)
+
+    def hears(handle: Callable[..., None]) -> Callable[..., Any]:
+        async def handler(event: Any, **_: Any) -> None:
+            handle(event["object"], deleted=event["type"] == "DELETED")
+
+        handler.__name__ = handle.__name__
+        return handler
+
+    group, _, version = names.API_VERSION.partition("/")
+    kopf.on.event(group, version, "generationjobs", registry=made)(hears(watcher.on_job))
+    kopf.on.event(group, version, "functionrunners", registry=made)(hears(watcher.on_runner))
+    kopf.on.event("", "v1", "pods", registry=made)(hears(watcher.on_pod))
+    kopf.on.event("apps", "v1", "deployments", registry=made)(hears(watcher.on_deployment))
+    kopf.on.event("", "v1", "namespaces", registry=made)(hears(watcher.on_namespace))
+
+    kopf.on.event("coordination.k8s.io", "v1", "leases", registry=made)(hears(watcher.on_lease))
+    return made
+
+
+def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
+    made = kopf.OperatorSettings()
+    # Events of Kubernetes are no history of ours, and each would be a write.
+    made.posting.enabled = False
+    # A worker keeps its slot for so long after its last event: short, or thousands of them stay in memory.
+    made.queueing.idle_timeout = 0.2
+    # Each event is looked at as it is: no handler of ours waits for its own write to come back.
+    made.persistence.consistency_timeout = 0
+    # The API server closes a watch after half an hour or so; sooner is no use, never is a leak behind balancers.
+    made.watching.server_timeout = 10 * 60
+    made.watching.connect_timeout = 10
+    made.watching.chunk_size = 500
+    made.watching.reconnect_backoff = 0.2
+    for plural in ("pods", "deployments"):
+        made.watching.label_selectors[plural] = MANAGED
+    made.watching.field_selectors["leases"] = f"metadata.namespace={lease[0]},metadata.name={lease[1]}"
+    # Our own line a handler, at every event, costs more than the handler.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return made

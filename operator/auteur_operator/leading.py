@@ -1,0 +1,460 @@
+"""One replica of the operator: it always watches; while it leads it also decides and writes. Here the parts are put
+together, and news carried between them.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from auteur_contracts import names
+from auteur_contracts.errors import Unavailable
+from auteur_contracts.orders import Heartbeat, WorkerState
+from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
+from auteur_contracts.vocabulary import Phase
+from auteur_kit.announcer import Announcer
+from auteur_kit.bus import Bus
+from auteur_kit.clock import Clock
+from auteur_kit.grants import Granter
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
+from auteur_lifecycle.fleet import Fleet
+from auteur_operator.cluster import Cluster, ClusterError, path_of
+from auteur_operator.conversation import Conversation
+from auteur_operator.handlers import MANAGED
+from auteur_operator.health import Health
+from auteur_operator.jobs import Jobs, read
+from auteur_operator.metrics import Metrics
+from auteur_operator.queue import WorkQueue
+from auteur_operator.reconcile import JobReconciler
+from auteur_operator.runners import RunnerReconciler, Waiting
+from auteur_operator.settings import Settings
+from auteur_operator.statuses import Statuses, job_path
+from auteur_operator.supplies import Supplies
+from auteur_operator.turns import Key, Turns
+from auteur_operator.world import World
+
+log = get_logger()
+LEASE = "auteur-operator"
+_TICK = 0.25
+_ORDER_REPEAT = 15.0
+"""Seconds after which an unclaimed order is put again: the queue may have lost it. Claims make that harmless."""
+_EXPIRY_EVERY = 5.0
+_EXPIRED_AT_ONCE = 200
+_RUN_AGAIN_GAP = 2.0
+"""A tick this late means that we slept, not that the workers did."""
+_SQUEEZED_AFTER = 10.0
+_SAID_AGAIN = 5000
+"""Finished jobs whose end is announced once more by a new leader; further ones a gateway asks for."""
+
+
+def identity_of(wanted: str) -> str:
+    return wanted or f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Replica:
+    """Takes what the watches show from the beginning; `lead` is called once, when the Lease is ours."""
+
+    def __init__(
+        self, *, settings: Settings, cluster: Cluster, health: Health, metrics: Metrics, store: Store, clock: Clock
+    ) -> None:
+        wanted = settings.operator
+        self._settings = settings
+        self._cluster = cluster
+        self._health = health
+        self._metrics = metrics
+        self._store = store
+        self._clock = clock
+        self._leads = False
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._runner_queue: WorkQueue[Key] = WorkQueue()
+        self._jobs = Jobs(require_archive=wanted.require_archive)
+        self._world = World(home=wanted.namespace)
+        self._fleet = Fleet()
+        self._states: dict[str, WorkerState] = {}
+        """worker → what it said last of itself"""
+        self._turns = Turns(wanted.max_active_per_namespace)
+        self._supplies = Supplies(cluster, self._world, self._fleet, wanted)
+        self._announcer: Announcer | None = None
+        self._conversation: Conversation | None = None
+        self._statuses = Statuses(cluster, self._jobs, clock, self._announce, self._on_written)
+        self._reconciler = JobReconciler(
+            cluster=cluster,
+            jobs=self._jobs,
+            world=self._world,
+            turns=self._turns,
+            fleet=self._fleet,
+            statuses=self._statuses,
+            store=store,
+            queue=self._queue,
+            supplies=self._supplies,
+            clock=clock,
+            limit=wanted.max_active_per_namespace,
+            order=self._order,
+        )
+        self._pools = RunnerReconciler(
+            cluster=cluster,
+            world=self._world,
+            fleet=self._fleet,
+            supplies=self._supplies,
+            demand=Waiting(self._demand, self._is_squeezed),
+            queue=self._runner_queue,
+            clock=clock,
+            on_ready=self._on_runner_ready,
+        )
+
+    # ── what the watches show ─────────────────────────────────────────────────────────────────────────────────────
+
+    def on_job(self, raw: dict[str, Any], *, deleted: bool) -> None:
+        meta = raw["metadata"]
+        key = (meta["namespace"], meta["name"])
+        self._metrics.events.labels("generationjobs").inc()
+        if deleted:
+            self._forget_job(key, meta["uid"], int(meta["resourceVersion"]))
+        elif int(meta["resourceVersion"]) > self._jobs.version(key):
+            before = self._jobs.uid(key)
+            if before not in ("", meta["uid"]):  # deleted and made anew while nobody watched
+                self._forget_job(key, before, int(meta["resourceVersion"]))
+            if self._jobs.take(read(raw)):
+                self._mark(key)
+                for waiting in self._jobs.waiting_for(key):
+                    self._mark(waiting)
+
+    def _forget_job(self, key: Key, uid: str, version: int) -> None:
+        last = self._jobs.drop(key, uid)
+        if not self._leads:
+            return
+        self._reconciler.forget(key, uid)
+        if last is not None and not last.status.finished and self._conversation is not None:
+            self._conversation.say_deleted(last, version)
+
+    def on_runner(self, raw: dict[str, Any], *, deleted: bool) -> None:
+        meta = raw["metadata"]
+        key = (meta["namespace"], meta["name"])
+        self._metrics.events.labels("functionrunners").inc()
+        if deleted:
+            self._world.drop_runner(key)
+        elif not self._world.take_runner(raw):
+            return
+        self._mark_runner(key)
+        for job in self._jobs.live_keys():  # a plan may be possible now, or not any more
+            if key[0] in (job[0], self._world.home):
+                self._mark(job)
+
+    def on_pod(self, raw: dict[str, Any], *, deleted: bool) -> None:
+        meta = raw["metadata"]
+        self._metrics.events.labels("pods").inc()
+        pod = self._world.drop_pod(meta["namespace"], meta["name"]) if deleted else self._world.take_pod(raw)
+        if pod is None:
+            return
+        if pod.job_uid:
+            key = self._jobs.key_of(pod.job_uid)
+            if key is not None:
+                self._mark(key)
+            return
+        parsed = raw["metadata"].get("labels", {}).get(names.LABEL_RUNNER, "")
+        self._mark_runner((pod.namespace, parsed))
+        if deleted or pod.ended:
+            self._fleet.workers.pop(pod.name, None)
+
+    def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None:
+        meta = raw["metadata"]
+        self._metrics.events.labels("deployments").inc()
+        runner = meta.get("labels", {}).get(names.LABEL_RUNNER, "")
+        if deleted:
+            self._world.deployments.pop((meta["namespace"], meta["name"]), None)
+        elif self._world.take_deployment(raw) is None:
+            return
+        self._mark_runner((meta["namespace"], runner))
+
+    def on_namespace(self, raw: dict[str, Any], *, deleted: bool) -> None:
+        self._metrics.events.labels("namespaces").inc()
+        name = raw["metadata"]["name"]
+        if deleted:
+            self._world.enabled.discard(name)
+            self._supplies.forget(name)
+        else:
+            self._world.take_namespace(raw)
+
+    def on_lease(self, raw: dict[str, Any], *, deleted: bool) -> None:  # noqa: ARG002  # a change is a change
+        self._metrics.events.labels("leases").inc()
+        self._health.lease_seen = time.monotonic()
+
+    def _mark(self, key: Key) -> None:
+        if self._leads:
+            self._queue.mark(key)
+
+    def _mark_runner(self, key: Key) -> None:
+        if self._leads:
+            self._runner_queue.mark(key)
+
+    # ── leading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def lead(self) -> None:
+        """Until cancelled."""
+        self._health.waits_for = "NATS"
+        async with await self._reach_nats() as bus:
+            await bus.ensure_streams()
+            self._announcer = Announcer(bus)
+            self._conversation = self._converse(bus)
+            self._health.waits_for = "the objects of the cluster"
+            await self._resync_until_it_works()
+            self._leads = True
+            self._fleet.listen_from(time.monotonic())
+            self._take_over()
+            self._metrics.leading.set(1)
+            self._health.waits_for = ""
+            log.info("operator leads", unfinished=len(self._jobs), finished=self._jobs.finished_count)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._announcer.run())
+                group.create_task(self._conversation.run())
+                group.create_task(self._queue.run(self._settings.operator.reconcilers, self._timed("jobs", self._look)))
+                group.create_task(self._runner_queue.run(2, self._timed("runners", self._pools.look)))
+                group.create_task(self._tick_for_ever(bus))
+                group.create_task(self._resync_for_ever())
+
+    async def _reach_nats(self) -> contextlib.AbstractAsyncContextManager[Bus]:
+        """NATS may come later than we do."""
+        stack = contextlib.AsyncExitStack()
+        while True:
+            try:
+                bus = await stack.enter_async_context(Bus.connect(self._settings.nats, name="operator"))
+            except Unavailable as error:
+                log.warning("waiting for NATS", error=str(error))
+                await asyncio.sleep(1)
+            else:
+                return _owned(stack, bus)
+
+    def _converse(self, bus: Bus) -> Conversation:
+        wanted = self._settings.operator
+        secret = wanted.secret.get_secret_value().encode()
+        return Conversation(
+            bus=bus,
+            cluster=self._cluster,
+            jobs=self._jobs,
+            world=self._world,
+            fleet=self._fleet,
+            turns=self._turns,
+            statuses=self._statuses,
+            granter=Granter(self._store, secret, wanted.max_output_bytes),
+            store=self._store,
+            clock=self._clock,
+            announce=self._announce,
+            on_worker=self._on_worker,
+            look=self._queue.mark,
+            boot=uuid.uuid4().hex[:8],
+        )
+
+    def _take_over(self) -> None:
+        """What the leader before left: everything is looked at, and what it may not have said is said again."""
+        for key in self._jobs.live_keys():
+            job = self._jobs.live(key)
+            if isinstance(job, GenerationJob):
+                self._reconciler.account(job)
+                if job.metadata.uid in self._reconciler.unclaimed(float("inf")):
+                    self._order(job)
+            self._queue.mark(key)
+        for pod in self._world.pods.values():  # those of finished jobs, which nobody would look at
+            key_of_pod = self._jobs.key_of(pod.job_uid) if pod.job_uid and not pod.ended else None
+            if key_of_pod is not None:
+                self._queue.mark(key_of_pod)
+        for _, job in zip(range(_SAID_AGAIN), self._jobs.unarchived(), strict=False):
+            self._statuses.announce(job.status.model_copy(update={"conditions": ()}), job)
+        for runner in tuple(self._world.runners):
+            self._runner_queue.mark(runner)
+
+    def _timed(self, queue: str, look: Callable[[Key], Awaitable[None]]) -> Callable[[Key], Awaitable[None]]:
+        reconcile, failures = self._metrics.reconcile.labels(queue), self._metrics.failures.labels(queue)
+
+        async def timed(key: Key) -> None:
+            with failures.count_exceptions(), reconcile.time():
+                await look(key)
+
+        return timed
+
+    async def _look(self, key: Key) -> None:
+        await self._reconciler.look(key)
+
+    # ── news between the parts ────────────────────────────────────────────────────────────────────────────────────
+
+    def _announce(self, *envelopes: Any) -> None:
+        if self._announcer is not None:
+            self._announcer.say(*envelopes)
+
+    def _order(self, job: GenerationJob) -> None:
+        if self._conversation is not None:
+            self._conversation.order(job)
+
+    def _on_written(self, before: GenerationJobStatus, job: GenerationJob) -> None:
+        self._reconciler.on_written(before, job)
+        status = job.status
+        stopped = before.running and not status.running and status.phase is not Phase.SUCCEEDED
+        if stopped and self._conversation is not None:
+            self._conversation.signal_stop(job.metadata.uid, before.attempt)
+        if status.plan is not None and (pool := names.TierPool.parse(status.plan.pool)):
+            self._mark_runner((pool.namespace, pool.runner))
+
+    def _on_worker(self, beat: Heartbeat) -> None:
+        pool = names.TierPool.parse(beat.pool)
+        if pool is not None and self._knows_less_than(beat):
+            self._mark_runner((pool.namespace, pool.runner))
+        if beat.state is WorkerState.READY:
+            self._reconciler.pump()
+
+    def _knows_less_than(self, beat: Heartbeat) -> bool:
+        """Whether this one changes what is known of its worker."""
+        known = self._states.get(beat.worker)
+        self._states[beat.worker] = beat.state
+        return known is not beat.state
+
+    def _on_runner_ready(self, runner: FunctionRunner) -> None:
+        """Those who wait for it learn why: a bounded number of writes, the rest learn when their turn comes."""
+        for tier in runner.spec.tiers:
+            pool = str(names.TierPool(runner.metadata.namespace, runner.metadata.name, tier.quality.value))
+            for key, _ in zip(self._turns.in_line(pool), range(100), strict=False):
+                self._queue.mark(key)
+        self._reconciler.pump()
+
+    def _demand(self, pool: str) -> int:
+        return self._turns.waiting(pool) + self._reconciler.ordered(pool) + self._reconciler.promised(pool)
+
+    def _is_squeezed(self) -> bool:
+        """Whether the pod of some attempt has found no node for a while."""
+        now = self._clock()
+        return any(
+            pod.job_uid
+            and pod.unschedulable.reason
+            and pod.created is not None
+            and (now - pod.created).total_seconds() > _SQUEEZED_AFTER
+            for pod in self._world.pods.values()
+            if pod.phase == "Pending"
+        )
+
+    # ── what happens by itself ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _tick_for_ever(self, bus: Bus) -> None:
+        last = expiry_at = measured_at = squeezed_at = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            if now - last > _RUN_AGAIN_GAP or not bus.connected:
+                self._fleet.listen_from(now)
+            self._fleet.listen_from(bus.connected_since)
+            last = now
+            self._tick_workers(now)
+            self._tick_orders(now)
+            if now >= measured_at + 1:
+                measured_at = now
+                self._measure()
+            if now >= squeezed_at + 5:
+                squeezed_at = now
+                if self._is_squeezed():
+                    for key in self._world.runners:
+                        self._runner_queue.mark(key)
+            if now >= expiry_at + _EXPIRY_EVERY:
+                expiry_at = now
+                await self._expire()
+
+    def _tick_workers(self, now: float) -> None:
+        for key in self._reconciler.running():
+            job = self._jobs.live(key)
+            if isinstance(job, GenerationJob) and self._fleet.silent(job.status.worker, now):
+                self._queue.mark(key)
+        for lost in self._fleet.forget_lost(now):
+            self._states.pop(lost, None)
+            log.warning("worker lost", worker=lost)
+            for key in self._world.runners:
+                self._runner_queue.mark(key)
+
+    def _tick_orders(self, now: float) -> None:
+        for uid in self._reconciler.unclaimed(now - _ORDER_REPEAT):
+            key = self._jobs.key_of(uid)
+            job = self._jobs.live(key) if key else None
+            plan = job.status.plan if isinstance(job, GenerationJob) else None
+            if isinstance(job, GenerationJob) and plan and self._fleet.count(plan.pool, WorkerState.READY, now):
+                self._reconciler.ordered_again(uid)
+                if self._conversation is not None:
+                    self._conversation.order(job, repeat=int(now))
+
+    def _measure(self) -> None:
+        gauges = self._metrics
+        gauges.queue.labels("jobs").set(len(self._queue))
+        gauges.queue.labels("runners").set(len(self._runner_queue))
+        gauges.jobs.labels("unfinished").set(len(self._jobs))
+        gauges.jobs.labels("finished").set(self._jobs.finished_count)
+        for state in WorkerState:
+            count = sum(worker.beat.state is state for worker in self._fleet.workers.values())
+            gauges.workers.labels(state.value).set(count)
+
+    async def _expire(self) -> None:
+        for key in self._jobs.expired(self._clock())[:_EXPIRED_AT_ONCE]:
+            try:
+                await self._cluster.delete(job_path(key), uid=self._jobs.uid(key))
+            except ClusterError as error:
+                log.warning("finished job not deleted", job=key[1], error=str(error))
+                return
+
+    # ── resync ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _resync_until_it_works(self) -> None:
+        while True:
+            try:
+                await self._resync()
+            except ClusterError as error:
+                log.warning("objects cannot be listed", error=str(error))
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _resync_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.operator.resync.total_seconds())
+            try:
+                await self._resync()
+            except ClusterError as error:
+                log.warning("resync failed", error=str(error))
+
+    async def _resync(self) -> None:
+        """After an interrupted watch Kopf lists anew, and tells nobody of what was deleted meanwhile."""
+        await self._resync_one(
+            path_of(names.API_VERSION, "generationjobs"),
+            self.on_job,
+            [(*key, self._jobs.uid(key)) for key in self._jobs.all_keys()],
+        )
+        await self._resync_one(
+            path_of("v1", "pods"), self.on_pod, [(*key, "") for key in self._world.pods], labelSelector=MANAGED
+        )
+        await self._resync_one(
+            path_of(names.API_VERSION, "functionrunners"), self.on_runner, [(*key, "") for key in self._world.runners]
+        )
+        await self._resync_one(
+            path_of("apps/v1", "deployments"),
+            self.on_deployment,
+            [(*key, "") for key in self._world.deployments],
+            labelSelector=MANAGED,
+        )
+        for raw in (await self._cluster.list(path_of("v1", "namespaces")))[0]:
+            self.on_namespace(raw, deleted=False)
+
+    async def _resync_one(
+        self, path: str, hear: Callable[..., None], known: list[tuple[str, str, str]], **query: str
+    ) -> None:
+        """`known`: what was known before the list was asked for; what came meanwhile is not judged by it."""
+        raws, version = await self._cluster.list(path, **query)
+        there = {(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in raws}
+        for raw in raws:
+            hear(raw, deleted=False)
+        for namespace, name, uid in known:
+            if (namespace, name) not in there:
+                gone = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": version}
+                hear({"metadata": gone}, deleted=True)
+
+
+@contextlib.asynccontextmanager
+async def _owned(stack: contextlib.AsyncExitStack, bus: Bus) -> Any:
+    async with stack:
+        yield bus

@@ -1,0 +1,140 @@
+"""What the API server shows of an attempt's pod and batch/v1 Job, as values. The inverse of `desired` for labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from auteur_contracts import names
+from auteur_operator.desired import WORKER
+
+Raw = Mapping[str, Any]
+"""An object as the API server sends it."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A reason for machines, a message for people."""
+
+    reason: str = ""
+    message: str = ""
+
+    @classmethod
+    def of(cls, raw: Raw) -> "Word":
+        return cls(str(raw.get("reason") or ""), str(raw.get("message") or ""))
+
+
+NOTHING = Word()
+
+
+@dataclass(frozen=True)
+class Terminated:
+    exit_code: int
+    word: Word
+    """Its message is what the container left in its termination log."""
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A worker's pod: of one attempt (`job` is set), or of a pool."""
+
+    namespace: str
+    name: str
+    version: int
+    job: str
+    job_uid: str
+    attempt: int
+    pool: str
+    phase: str
+    word: Word
+    """Why the kubelet or the control plane ended it: `Evicted`, `DeadlineExceeded`, …"""
+    unschedulable: Word
+    waiting: Word
+    """Why its container does not run: `ImagePullBackOff`, `CreateContainerConfigError`, …"""
+    disruption: Word
+    """The DisruptionTarget condition: `PreemptionByScheduler`, `DeletionByTaintManager`, …"""
+    terminated: Terminated | None
+    deleting: bool
+    created: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+
+def moment(text: str | None) -> datetime | None:
+    """RFC 3339, as in every time of an object."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def pod_of(raw: Raw) -> Pod:
+    meta, status = raw["metadata"], raw.get("status", {})
+    labels = meta.get("labels", {})
+    container: Raw = next((each for each in status.get("containerStatuses", ()) if each["name"] == WORKER), {})
+    state = container.get("state", {})
+    ended = state.get("terminated")
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
+    scheduled = conditions.get("PodScheduled", {})
+    disrupted = conditions.get("DisruptionTarget", {})
+    attempt = labels.get(names.LABEL_ATTEMPT, "")
+    return Pod(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        version=int(meta["resourceVersion"]),
+        job=labels.get(names.LABEL_JOB, ""),
+        job_uid=labels.get(names.LABEL_JOB_UID, ""),
+        attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
+        pool=labels.get(names.LABEL_POOL, ""),
+        phase=status.get("phase", "Pending"),
+        word=Word.of(status),
+        unschedulable=Word.of(scheduled) if scheduled.get("status") == "False" else NOTHING,
+        waiting=Word.of(state["waiting"]) if "waiting" in state else NOTHING,
+        disruption=Word.of(disrupted) if disrupted.get("status") == "True" else NOTHING,
+        terminated=None if ended is None else _terminated(ended),
+        deleting=bool(meta.get("deletionTimestamp")),
+        created=moment(meta.get("creationTimestamp")),
+    )
+
+
+def _terminated(raw: Raw) -> Terminated:
+    return Terminated(
+        int(raw.get("exitCode", -1)), Word.of(raw), moment(raw.get("startedAt")), moment(raw.get("finishedAt"))
+    )
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """The batch/v1 Job of one attempt."""
+
+    name: str
+    uid: str
+    job_uid: str
+    attempt: int
+    plan: str
+    """The plan that the attempt was made by, as JSON."""
+    suspended: bool
+    ended: bool
+    word: Word
+    """Of the condition that ended it."""
+
+
+def batch_job_of(raw: Raw) -> BatchJob:
+    meta = raw["metadata"]
+    labels = meta.get("labels", {})
+    conditions = {
+        each["type"]: each for each in raw.get("status", {}).get("conditions", ()) if each["status"] == "True"
+    }
+    end = conditions.get("Failed") or conditions.get("Complete") or {}
+    attempt = labels.get(names.LABEL_ATTEMPT, "")
+    return BatchJob(
+        name=meta["name"],
+        uid=meta["uid"],
+        job_uid=labels.get(names.LABEL_JOB_UID, ""),
+        attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
+        plan=meta.get("annotations", {}).get(names.ANNOTATION_PLAN, ""),
+        suspended=bool(raw["spec"].get("suspend")),
+        ended=bool(end) or "FailureTarget" in conditions,
+        word=Word.of(end),
+    )

@@ -1,0 +1,421 @@
+"""One function for every cause: look at a job and at all that belongs to it, decide once, make what is missing, write
+the status once if it changed, announce. Running it twice in a row changes nothing.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from auteur_contracts import names
+from auteur_contracts.errors import InvalidRequest, NotFound
+from auteur_contracts.orders import Report, WorkerState
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus, Plan, TierDeclaration
+from auteur_contracts.vocabulary import ConditionType, Reason
+from auteur_kit.clock import Clock
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
+from auteur_lifecycle import status as life
+from auteur_lifecycle.fleet import Fleet
+from auteur_lifecycle.support import CLUSTER
+from auteur_operator import desired, diagnosis
+from auteur_operator.cluster import Cluster, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
+from auteur_operator.jobs import Jobs, Malformed
+from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
+from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
+from auteur_operator.queue import WorkQueue
+from auteur_operator.statuses import Statuses
+from auteur_operator.supplies import Supplies
+from auteur_operator.turns import NO_POOL, Carrier, Key, Supply, Turn, Turns
+from auteur_operator.world import World
+
+log = get_logger()
+BATCH = "batch/v1"
+_QUIET = timedelta(seconds=3)
+"""How long after it was made an attempt's pod may take to appear before we ask where it is."""
+_LONGEST_WAIT = 30.0
+_TRY_AGAIN = 10.0
+"""Seconds after which a Job that the API server refused is tried again: a quota may have room by then."""
+_LOG_LINES = 20
+_RESULT_BYTES = 4 * 1024**2
+
+
+class JobReconciler:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        jobs: Jobs,
+        world: World,
+        turns: Turns,
+        fleet: Fleet,
+        statuses: Statuses,
+        store: Store,
+        queue: WorkQueue[Key],
+        supplies: Supplies,
+        clock: Clock,
+        limit: int,
+        order: Callable[[GenerationJob], None],
+    ) -> None:
+        self._cluster = cluster
+        self._jobs = jobs
+        self._world = world
+        self._turns = turns
+        self._fleet = fleet
+        self._statuses = statuses
+        self._store = store
+        self._queue = queue
+        self._supplies = supplies
+        self._clock = clock
+        self._limit = limit
+        self._order = order
+        self._granted: dict[Key, Turn] = {}
+        """Whose turn it is, until its dispatch is written."""
+        self._promised: Counter[str] = Counter()
+        """pool → warm workers that were promised and not ordered yet"""
+        self._ordered: dict[str, tuple[str, float]] = {}
+        """uid → pool and when its order was put, until it is claimed"""
+        self._running: dict[str, Key] = {}
+
+    # ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def look(self, key: Key) -> None:
+        async with self._statuses.hold(key):
+            match self._jobs.live(key):
+                case None:
+                    await self._clean_up(key)
+                case Malformed(job=job, refusal=refusal):
+                    if not job.status.finished:
+                        await self._statuses.write(job, life.refuse(job, refusal, self._clock()))
+                case GenerationJob() as job:
+                    try:
+                        await self._look(job)
+                    except Conflicted:  # it has been read anew
+                        self._queue.mark(key)
+                    except Gone:
+                        self.forget(key, job.metadata.uid)
+
+    async def _look(self, job: GenerationJob) -> None:
+        now = self._clock()
+        status = life.next_status(job, self._seen(job), now)
+        if _knows_no_runner(status) and await self._learn_runners(job.metadata.namespace):
+            status = life.next_status(job, self._seen(job), now)
+        if status.dispatched and not status.finished and _has_own_pod(status):
+            status = await self._judged(_with(job, status), now)
+        if life.ready_for_worker(_with(job, status)):
+            status = await self._take_turn(_with(job, status), now)
+        else:
+            self._stand_down(job.metadata.uid, job.key)
+        written = await self._statuses.write(job, status)
+        await self._remove_strays(written)
+        self._set_timer(written, now)
+
+    def _seen(self, job: GenerationJob) -> life.Seen:
+        namespace = job.metadata.namespace
+        silent = job.status.running and self._fleet.silent(job.status.worker, time.monotonic())
+        return life.Seen(
+            catalogue=self._world.catalogue(namespace),
+            lookup=lambda name: self._jobs.find((namespace, name)),
+            worker_silent=silent,
+            bucket=self._store.bucket,
+            platform=CLUSTER,
+        )
+
+    async def _learn_runners(self, namespace: str) -> bool:
+        """Whether there are others than we knew of: one that was made just before its job may be shown after it."""
+        news = False
+        for place in {namespace, self._world.home}:
+            raws, _ = await self._cluster.list(path_of(names.API_VERSION, "functionrunners", place))
+            for raw in raws:
+                news = self._world.take_runner(raw) or news
+        return news
+
+    def _set_timer(self, job: GenerationJob, now: datetime) -> None:
+        due = life.look_again_at(job)
+        if due is not None:
+            self._queue.mark_at(job.key, time.monotonic() + max(0.0, (due - now).total_seconds()) + 0.01)
+
+    async def _clean_up(self, key: Key) -> None:
+        """Of a finished job nothing runs on. What a deleted one owned, the garbage collector takes."""
+        uid = self._jobs.uid(key)
+        finished = self._jobs.find(key) if uid and self._world.pods_of_job(uid) else None
+        if finished is not None:
+            await self._remove_strays(finished)
+
+    async def _remove_strays(self, job: GenerationJob) -> None:
+        """Jobs of attempts that are not the one under way."""
+        status, uid = job.status, job.metadata.uid
+        wanted = status.attempt if status.dispatched and not status.finished and _has_own_pod(status) else 0
+        strays = {pod.attempt for pod in self._world.pods_of_job(uid) if not pod.ended and not pod.deleting}
+        for attempt in sorted(strays - {wanted}):
+            await self._remove(job, attempt)
+
+    async def _remove(self, job: GenerationJob, attempt: int) -> None:
+        name = names.attempt_name(job.metadata.name, attempt)
+        await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name))
+
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _take_turn(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
+        """Dispatched, if it is its turn; else why it waits."""
+        plan = job.status.plan
+        runner = self._world.runner_of(plan.pool) if plan else None
+        if plan is None or runner is None or not runner.spec.image:
+            self._stand_down(job.metadata.uid, job.key)
+            return job.status
+        if job.key not in self._granted:
+            self._turns.join(job)
+            self.pump(without=job.key)
+        granted = self._granted.get(job.key)
+        if granted is None:
+            return self._why_it_waits(job, now)
+        if granted.carrier is Carrier.WORKER:
+            return life.dispatch(job, now)
+        return await self._make_job(job, plan, now)
+
+    def _why_it_waits(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
+        if self._turns.is_full(job.metadata.namespace):
+            why = f"Its namespace has as many jobs under way as it may: {self._limit}."
+            return life.wait(job, Reason.WAITING_FOR_TURN, why, now)
+        return job.status
+
+    def pump(self, *, without: Key | None = None) -> None:
+        """Gives turns while there is somebody to carry. Who got one is looked at; `without`: whoever asks knows."""
+        while (turn := self._turns.next(self._supply)) is not None:
+            self._turns.leave(turn.uid)
+            self._turns.begin(turn.key[0], turn.uid)
+            self._granted[turn.key] = turn
+            if turn.carrier is Carrier.WORKER:
+                self._promised[turn.pool] += 1
+            if turn.key != without:
+                self._queue.mark(turn.key)
+
+    def _supply(self, pool: str) -> Supply:
+        most = self._supplies.most(pool)
+        if not most:
+            return NO_POOL
+        ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
+        taken = self._promised[pool] + self.ordered(pool)
+        busy = self._supplies.busy(pool)
+        return Supply(free=ready - taken, coming=max(0, most - busy - taken))
+
+    def ordered(self, pool: str) -> int:
+        """Orders on their way to the pool's workers."""
+        return sum(1 for found, _ in self._ordered.values() if found == pool)
+
+    def promised(self, pool: str) -> int:
+        return self._promised[pool]
+
+    def _stand_down(self, uid: str, key: Key) -> None:
+        """It does not wait for a turn (any more)."""
+        self._turns.leave(uid)
+        self._return_turn(key)
+
+    def _return_turn(self, key: Key) -> None:
+        granted = self._granted.pop(key, None)
+        if granted is None:
+            return
+        if granted.carrier is Carrier.WORKER:
+            self._promised[granted.pool] -= 1
+        self._turns.end(key[0], granted.uid)
+
+    # ── a pod of its own ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _make_job(self, job: GenerationJob, plan: Plan, now: datetime) -> GenerationJobStatus:
+        """The Job before the status that tells of it: should we end between the two, the next one finds it."""
+        attempt = job.status.attempt + 1
+        runner = self._world.runner_of(plan.pool)
+        if runner is None:
+            return job.status
+        await self._supplies.prepare(job.metadata.namespace, runner, plan)
+        manifest = desired.attempt_job(job, plan, attempt, runner, self._supplies.surroundings)
+        try:
+            await self._cluster.create(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
+        except Exists:
+            job = await self._adopt(job, attempt, now)
+        except (Forbidden, Invalid) as error:
+            self._stand_down(job.metadata.uid, job.key)
+            self._queue.mark_at(job.key, time.monotonic() + _TRY_AGAIN)
+            return life.wait(job, Reason.POD_REFUSED, diagnosis.refused_pod(error.said).message, now)
+        return life.dispatch(job, now, pod=True)
+
+    async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob:
+        """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one."""
+        name = names.attempt_name(job.metadata.name, attempt)
+        made = await self._batch_job(job, attempt)
+        if made is None:
+            raise Conflicted(f"create job {name}", "it was there and went away")
+        if made.job_uid != job.metadata.uid:
+            raise Conflicted(f"create job {name}", "a Job of that name belongs to somebody else; delete it")
+        if attempt > 1:
+            return job
+        try:
+            plan = Plan.model_validate_json(made.plan)
+        except ValidationError:
+            return job
+        return job if plan == job.status.plan else _with(job, life.accept(job, plan, now))
+
+    async def _judged(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
+        status = job.status
+        pods = [pod for pod in self._world.pods_of_job(job.metadata.uid) if pod.attempt == status.attempt]
+        seen = Evidence(pod=newest(pods))
+        if seen.pod is None and status.dispatch_time is not None and now < status.dispatch_time + _QUIET:
+            self._queue.mark_at(job.key, time.monotonic() + _QUIET.total_seconds())
+            return status
+        tier = self._tier(job)
+        while isinstance(verdict := judge(job, seen, tier), Ask):
+            seen = await self._found(verdict, job, seen)
+        match verdict:
+            case Goes(held_up=held, again=again):
+                if again:
+                    self._look_later(job, now)
+                return status if held is None else life.hold_up(job, held.reason, held.message, now)
+            case Reported(report=said, worker=worker) if is_believed(said, job):
+                ran = _with(job, life.has_run(job, said.attempt, worker, said.started_at, now))
+                return life.report(ran, said, now)
+            case Reported():
+                return life.end_attempt(job, status.attempt, diagnosis.vanished("What it said of its end"), now)
+            case Broken(failure=failure):
+                return life.end_attempt(job, status.attempt, failure, now)
+
+    def _look_later(self, job: GenerationJob, now: datetime) -> None:
+        """The longer it takes the more seldom."""
+        since = job.status.dispatch_time or now
+        waited = (now - since).total_seconds()
+        self._queue.mark_at(job.key, time.monotonic() + min(_LONGEST_WAIT, max(2.0, waited / 4)))
+
+    def _tier(self, job: GenerationJob) -> TierDeclaration | None:
+        plan = job.status.plan
+        runner = self._world.runner_of(plan.pool) if plan else None
+        return runner.tier(plan.tier.quality) if runner and plan else None
+
+    # ── evidence ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _found(self, ask: Ask, job: GenerationJob, seen: Evidence) -> Evidence:
+        match ask:
+            case Ask.POD:
+                seen = replace(seen, pod=newest(await self._pods(job)))
+            case Ask.BATCH_JOB:
+                seen = replace(seen, batch_job=await self._batch_job(job, job.status.attempt))
+            case Ask.REFUSALS:
+                seen = replace(seen, refusal=await self._refusal(job, seen.batch_job))
+            case Ask.RESULT:
+                seen = replace(seen, result=await self._result(job))
+            case Ask.LOG:
+                seen = replace(seen, log_tail=await self._log(seen))
+            case Ask.NODES:
+                seen = replace(seen, nodes=await self._supplies.nodes())
+        return replace(seen, looked=seen.looked | {ask})
+
+    async def _pods(self, job: GenerationJob) -> list[Pod]:
+        """Asked for, not remembered: after a watch was interrupted nobody is told of deletions."""
+        wanted = f"{names.LABEL_JOB_UID}={job.metadata.uid},{names.LABEL_ATTEMPT}={job.status.attempt}"
+        raws, _ = await self._cluster.list(path_of("v1", "pods", job.metadata.namespace), labelSelector=wanted)
+        for raw in raws:
+            self._world.take_pod(raw)
+        return [pod_of(raw) for raw in raws]
+
+    async def _batch_job(self, job: GenerationJob, attempt: int) -> BatchJob | None:
+        name = names.attempt_name(job.metadata.name, attempt)
+        raw = await self._cluster.find(path_of(BATCH, "jobs", job.metadata.namespace, name))
+        return None if raw is None else batch_job_of(raw)
+
+    async def _refusal(self, job: GenerationJob, made: BatchJob | None) -> str:
+        if made is None:
+            return ""
+        about = f"involvedObject.uid={made.uid},reason=FailedCreate"
+        raws, _ = await self._cluster.list(path_of("v1", "events", job.metadata.namespace), fieldSelector=about)
+        newest_first = sorted(raws, key=lambda raw: str(raw.get("lastTimestamp") or raw.get("eventTime") or ""))
+        return str(newest_first[-1].get("message", "")) if newest_first else ""
+
+    async def _result(self, job: GenerationJob) -> Report | None:
+        """What the agent put beside its outputs. Raises Unavailable while the store is away: nothing is judged then."""
+        meta = job.metadata
+        prefix = names.AttemptPrefix(meta.namespace, job.spec.project, meta.uid, job.status.attempt)
+        try:
+            text = await self._store.read(f"{prefix}{names.RESULT_NAME}", limit=_RESULT_BYTES)
+            return Report.model_validate({**json.loads(text), "token": ""})
+        except NotFound:
+            return None
+        except (ValueError, TypeError, InvalidRequest) as error:
+            log.warning("result.json cannot be read", job=meta.name, error=str(error)[:300])
+            return None
+
+    async def _log(self, seen: Evidence) -> tuple[str, ...]:
+        if seen.pod is None:
+            return ()
+        return await self._cluster.log(seen.pod.namespace, seen.pod.name, desired.WORKER, _LOG_LINES)
+
+    # ── what was written ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_written(self, before: GenerationJobStatus, job: GenerationJob) -> None:
+        """Keeps the books of who is under way, and lets those look again that this may concern."""
+        self.account(job)
+        if job.status.finished:
+            for waiting in self._jobs.waiting_for(job.key):
+                self._queue.mark(waiting)
+        ordered = job.status.dispatched and not job.status.running and not _has_own_pod(job.status)
+        if ordered and (not before.dispatched or before.attempt < job.status.attempt):
+            self._order(job)
+        self.pump()
+
+    def account(self, job: GenerationJob) -> None:
+        uid, key, status = job.metadata.uid, job.key, job.status
+        under_way = status.dispatched and not status.finished
+        if under_way:
+            self._return_turn(key)
+            self._turns.leave(uid)
+            self._turns.begin(key[0], uid)
+        elif key not in self._granted:
+            self._turns.end(key[0], uid)
+        if under_way and not status.running and not _has_own_pod(status) and status.plan is not None:
+            self._ordered.setdefault(uid, (status.plan.pool, time.monotonic()))
+        else:
+            self._ordered.pop(uid, None)
+        if status.running and not status.finished:
+            self._running[uid] = key
+        else:
+            self._running.pop(uid, None)
+
+    def forget(self, key: Key, uid: str) -> None:
+        """The job was deleted."""
+        self._stand_down(uid, key)
+        self._turns.end(key[0], uid)
+        self._ordered.pop(uid, None)
+        self._running.pop(uid, None)
+        for waiting in self._jobs.waiting_for(key):
+            self._queue.mark(waiting)
+        self.pump()
+
+    def running(self) -> list[Key]:
+        return list(self._running.values())
+
+    def unclaimed(self, before: float) -> list[str]:
+        """Uids of jobs whose orders were put before that moment."""
+        return [uid for uid, (_, since) in self._ordered.items() if since < before]
+
+    def ordered_again(self, uid: str) -> None:
+        pool, _ = self._ordered[uid]
+        self._ordered[uid] = (pool, time.monotonic())
+
+
+def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
+    return job.model_copy(update={"status": status})
+
+
+def _knows_no_runner(status: GenerationJobStatus) -> bool:
+    held = status.condition(ConditionType.ACCEPTED)
+    return held is not None and held.reason in (
+        Reason.UNKNOWN_FUNCTION,
+        Reason.UNKNOWN_RUNNER,
+        Reason.TIER_NOT_OFFERED,
+    )
+
+
+def _has_own_pod(status: GenerationJobStatus) -> bool:
+    held = status.condition(ConditionType.DISPATCHED)
+    return held is not None and held.reason is Reason.POD_CREATED

@@ -1,0 +1,191 @@
+"""One FunctionRunner: a Deployment of warm workers for each of its tiers, as many as are asked for, and its readiness.
+
+Scaled up at once, down when idle; a busy worker is never chosen to go.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from auteur_contracts import names
+from auteur_contracts.orders import WorkerState
+from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration
+from auteur_kit.clock import Clock
+from auteur_kit.logs import get_logger
+from auteur_lifecycle.fleet import Fleet
+from auteur_operator import desired, diagnosis, pools
+from auteur_operator.cluster import Cluster, Conflicted, Gone, path_of
+from auteur_operator.diagnosis import HeldUp
+from auteur_operator.queue import WorkQueue
+from auteur_operator.supplies import Supplies
+from auteur_operator.turns import Key
+from auteur_operator.world import Deployment, Unusable, World
+
+log = get_logger()
+_APPS = "apps/v1"
+_COST = "controller.kubernetes.io/pod-deletion-cost"
+_COUNTS_EVERY = 10.0
+"""Seconds between writes of a status in which only numbers of workers have changed."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much a pool is asked for."""
+
+    waiting: Callable[[str], int]
+    squeezed: Callable[[], bool]
+    """Whether some job's pod has found no place for a while."""
+
+
+class RunnerReconciler:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        world: World,
+        fleet: Fleet,
+        supplies: Supplies,
+        demand: Waiting,
+        queue: WorkQueue[Key],
+        clock: Clock,
+        on_ready: Callable[[FunctionRunner], None],
+    ) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._fleet = fleet
+        self._supplies = supplies
+        self._demand = demand
+        self._queue = queue
+        self._clock = clock
+        self._on_ready = on_ready
+        self._surplus: dict[str, datetime] = {}
+        """pool → since when it has more workers than are needed"""
+        self._counted_at: dict[Key, float] = {}
+
+    async def look(self, key: Key) -> None:
+        match self._world.runners.get(key):
+            case None:
+                await self._remove(self._world.deployments_of(*key))
+            case Unusable() as unusable:
+                status = FunctionRunnerStatus(ready=False, message=unusable.why)
+                await self._put_status(key, unusable.version, status, None)
+            case FunctionRunner() as runner:
+                await self._supplies.look_for_devices()
+                await self._supplies.nodes()
+                held = await self._size_tiers(runner)
+                await self._tell(runner, held)
+
+    # ── pools ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _size_tiers(self, runner: FunctionRunner) -> HeldUp | None:
+        """Returns what holds up a worker, if one is held up."""
+        known = {each.quality: each for each in self._world.deployments_of(*_key(runner))}
+        wanted = [tier for tier in runner.spec.tiers if tier.warm.max and runner.spec.image]
+        for tier in wanted:
+            await self._size(runner, tier, known.pop(tier.quality.value, None))
+        await self._remove(list(known.values()))
+        return next((held for tier in wanted if (held := self._held_up(runner, tier))), None)
+
+    async def _size(self, runner: FunctionRunner, tier: TierDeclaration, known: Deployment | None) -> None:
+        pool = names.TierPool(*_key(runner), tier.quality.value)
+        now = self._clock()
+        have = known.replicas if known else 0
+        size = pools.size(tier.warm, self._asked(str(pool)), have, self._surplus.get(str(pool)), now)
+        if size.surplus_since is None:
+            self._surplus.pop(str(pool), None)
+        else:
+            self._surplus[str(pool)] = size.surplus_since
+        if size.again_at is not None:
+            wait = max(0.0, (size.again_at - now).total_seconds())
+            self._queue.mark_at(_key(runner), time.monotonic() + wait + 0.05)
+        manifest = desired.pool_deployment(runner, tier, tier.planned, size.replicas, self._supplies.surroundings)
+        changed = known is None or known.hash != manifest["metadata"]["annotations"][desired.SPEC_HASH]
+        if not changed and have == size.replicas:
+            return
+        await self._supplies.worker_secret(pool.namespace)
+        if tier.vram_gigabytes and desired.uses_dra(runner, self._supplies.surroundings):
+            await self._supplies.claim_template(pool.namespace, tier.vram_gigabytes)
+        if size.replicas < have:
+            await self._choose_who_goes(pool, have - size.replicas)
+        path = path_of(_APPS, "deployments", pool.namespace, pool.deployment)
+        self._world.take_deployment(await self._cluster.apply(path, manifest))
+        log.info("pool sized", pool=str(pool), workers=size.replicas, had=have)
+
+    def _asked(self, pool: str) -> pools.Demand:
+        busy = self._fleet.count(pool, WorkerState.BUSY, time.monotonic())
+        return pools.Demand(self._demand.waiting(pool), busy, self._demand.squeezed())
+
+    async def _choose_who_goes(self, pool: names.TierPool, count: int) -> None:
+        """A ReplicaSet removes pods of the lowest deletion cost first. Those chosen are idle now; one that takes an
+        order after all finishes it or hands it back.
+        """
+        busy = {worker for worker, seen in self._fleet.workers.items() if seen.beat.state is WorkerState.BUSY}
+        idle = [pod for pod in self._world.pods_of_pool(desired.pool_label(pool)) if pod.name not in busy]
+        for pod in sorted(idle, key=lambda pod: pod.name)[:count]:
+            patch: dict[str, Any] = {"metadata": {"annotations": {_COST: "-100"}}}
+            try:
+                await self._cluster.merge(path_of("v1", "pods", pod.namespace, pod.name), patch)
+            except Gone:
+                continue
+
+    def _held_up(self, runner: FunctionRunner, tier: TierDeclaration) -> HeldUp | None:
+        pool = names.TierPool(*_key(runner), tier.quality.value)
+        for pod in self._world.pods_of_pool(desired.pool_label(pool)):
+            held = diagnosis.held_up(pod, tier, self._supplies.known_nodes)
+            if held is not None:
+                return held
+        return None
+
+    async def _remove(self, deployments: list[Deployment]) -> None:
+        for each in deployments:
+            await self._cluster.delete(path_of(_APPS, "deployments", each.namespace, each.name))
+            self._world.deployments.pop((each.namespace, each.name), None)
+
+    # ── readiness ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _tell(self, runner: FunctionRunner, held: HeldUp | None) -> None:
+        beats = self._fleet.of_runner(runner.metadata.name)
+        status = pools.readiness(runner, beats, self._supplies.known_nodes, held)
+        await self._put_status(_key(runner), int(runner.metadata.resource_version), status, runner)
+
+    async def _put_status(
+        self, key: Key, version: int, status: FunctionRunnerStatus, runner: FunctionRunner | None
+    ) -> None:
+        before = runner.status if runner else None
+        if before == status:
+            return
+        only_counts = before is not None and _without_counts(before) == _without_counts(status)
+        due = self._counted_at.get(key, float("-inf")) + _COUNTS_EVERY
+        if only_counts and time.monotonic() < due:
+            self._queue.mark_at(key, due)
+            return
+        self._counted_at[key] = time.monotonic()
+        manifest = {
+            "apiVersion": names.API_VERSION,
+            "kind": "FunctionRunner",
+            "metadata": {"name": key[1], "namespace": key[0], "resourceVersion": str(version)},
+            "status": status.model_dump(mode="json", exclude_none=True),
+        }
+        path = path_of(names.API_VERSION, "functionrunners", key[0], key[1], "status")
+        try:
+            put = await self._cluster.replace(path, manifest)
+        except (Conflicted, Gone):  # the watch will show it
+            return
+        if runner is None:
+            self._world.take_runner(put)
+            return
+        meta = runner.metadata.model_copy(update={"resource_version": put["metadata"]["resourceVersion"]})
+        written = runner.model_copy(update={"metadata": meta, "status": status})
+        self._world.put_runner(written)
+        if before is None or _without_counts(before) != _without_counts(status):
+            self._on_ready(written)
+
+
+def _key(runner: FunctionRunner) -> Key:
+    return runner.metadata.namespace, runner.metadata.name
+
+
+def _without_counts(status: FunctionRunnerStatus) -> FunctionRunnerStatus:
+    return status.model_copy(update={"workers_ready": 0, "workers_busy": 0})
