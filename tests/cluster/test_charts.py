@@ -46,6 +46,17 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 # ── what they render to ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Readable(yaml.SafeDumper):
+    """Files within the manifests keep their lines."""
+
+
+def _in_lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Readable.add_representer(str, _in_lines)
+
+
 def told(resource: dict[str, Any]) -> dict[str, Any]:
     """As a golden has it: what is drawn anew each time is not shown."""
     if resource["kind"] == "Secret":
@@ -58,7 +69,7 @@ def test_what_values_render_to(case: str, helm: Helm) -> None:
     resources = helm.resources(chart_of(case), "--values", values_of(case), release=chart_of(case))
     shown = [told(each) for each in resources if each["kind"] != "CustomResourceDefinition"]
     shown.sort(key=lambda each: (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]))
-    rendered = yaml.safe_dump_all(shown, sort_keys=True, width=120)
+    rendered = yaml.dump_all(shown, Dumper=Readable, sort_keys=True, width=120, allow_unicode=True)
 
     golden = DATA / f"{case}.yaml"
     if os.environ.get(UPDATE):
@@ -363,8 +374,11 @@ def test_editors_of_a_namespace_may_ask_for_pictures(with_resources: Kubectl, na
         lambda: all(answers(with_resources, asked(painter, namespace, wanted)).values()),
         "the aggregated roles to reach the editor",
     )
-    status = {"generationjobs.auteur.studio/status": ("update", "patch")}
-    assert not any(answers(with_resources, asked(painter, namespace, status)).values())
+    beyond = {
+        "generationjobs.auteur.studio/status": ("update", "patch"),
+        "functionrunners.auteur.studio": ("create", "patch", "update", "delete"),
+    }
+    assert not any(answers(with_resources, asked(painter, namespace, beyond)).values())
 
 
 # ── a release's life ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -218,8 +218,9 @@ topologySpreadConstraints:
 
 {{- define "auteur.podMetadata" -}}
 {{- $root := index . 0 -}}{{- $component := index . 1 -}}{{- $values := index . 2 -}}{{- $annotations := merge (dict) (index . 3) $values.podAnnotations -}}
-labels:
-  {{- include "auteur.labels" (list $root $component) | nindent 2 }}
+labels: # none that a new version of the chart changes: what did not change is not restarted
+  {{- include "auteur.selector" (list $root $component) | nindent 2 }}
+  app.kubernetes.io/part-of: auteur
   {{- with $values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
