@@ -24,6 +24,8 @@ DOCKERFILE = """\
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 FROM ${BASE_IMAGE}
 COPY note.txt /note.txt
+# How this machine reaches its package registries is known while a build runs, and only then.
+RUN grep -q global /etc/pip.conf && grep -q tls /etc/uv/uv.toml
 USER 65532:65532
 ENTRYPOINT ["python3", "-c"]
 """
@@ -85,6 +87,7 @@ def ended(here: Kubectl, name: str) -> dict[str, Any]:
 WHO_AND_WHERE = """
 import os
 facts = {"user": os.getuid(), "note": open("/note.txt").read()}
+facts["settings"] = open("/etc/pip.conf").read() + open("/etc/uv/uv.toml").read()
 facts["capabilities"] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")][0]
 try:
     open("/written", "w")
@@ -105,10 +108,23 @@ def test_a_restricted_pod_runs_and_ends(here: Kubectl, python: str) -> None:
     assert json.loads(here("logs", "restricted")) == {
         "user": 65532,
         "note": "from the image",
+        "settings": "",
         "capabilities": "0000000000000000",
         "writing": "Read-only file system",
     }
     assert here.get("pod", "restricted")["status"]["phase"] == "Succeeded"
+
+
+def test_an_image_is_named_by_what_it_holds(node_rig: NodeRig, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY note.txt /\n")
+    names = []
+    for content in ("one", "two", "one"):
+        (tmp_path / "note.txt").write_text(content)
+        names.append(node_rig.image("auteur-test/note", tmp_path, build_args={}))
+    first, other, again = names
+
+    assert first == again != other
+    assert node_rig.registry.has("auteur-test/note", first.rpartition(":")[2])
 
 
 SERVE = """

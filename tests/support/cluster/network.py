@@ -63,7 +63,7 @@ class Enclosure:
     pid: int
     """Its first process, as seen from outside."""
     _visitor: ThreadPoolExecutor
-    """One thread that lives in its network."""
+    """Threads that live in its network."""
     _relays: list["_Relay"] = field(default_factory=list)
 
     @property
@@ -139,7 +139,7 @@ def enclosed(mounts: Mapping[Path, Path] | None = None) -> Iterator[Enclosure]:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"ready\n", "no network namespace could be made: that takes root on Linux"
         pid = _only_child(holder.pid)
-        with ThreadPoolExecutor(1, "visitor", _enter_network, (pid,)) as visitor:
+        with ThreadPoolExecutor(4, "visitor", _enter_network, (pid,)) as visitor:
             made = Enclosure(pid, visitor)
             try:
                 yield made

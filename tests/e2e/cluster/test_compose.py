@@ -1,0 +1,142 @@
+"""compose.yaml by podman: the same images as on a cluster, on one machine. A picture is asked for over HTTP and lies in
+the store; what is taken down and put up again has forgotten nothing.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from auteur_client.client import Client
+from auteur_client.errors import Unreachable
+from auteur_contracts.vocabulary import ApiStatus, Quality
+from auteur_contracts.web.http import CreateGeneration, GenerationReply, HealthStatus
+from tests.e2e.cluster.conftest import Composing
+from tests.support.cluster import ours
+from tests.support.cluster.compose import Compose
+from tests.support.cluster.images import ImageStore, state_folder
+from tests.support.waiting import wait_for
+
+FILE = ours.CHECKOUT / "compose.yaml"
+SERVED = ("nats", "store", "postgres", "gateway", "worker")
+SECRETS = {
+    "AUTEUR_NATS__PASSWORD": "a-nats-password",
+    "AUTEUR_STORE__SECRET_KEY": "a-store-secret",
+    "AUTEUR_ENGINE__SECRET": "an-engine-secret",
+    "AUTEUR_GATEWAY__TOKENS": "a-token",
+    "POSTGRES_PASSWORD": "a-postgres-password",
+}
+
+
+@pytest.fixture
+def studio(compose: Composing) -> Iterator[Compose]:
+    """Not yet up. Where links to pictures lead is known before: it is told to the gateway."""
+    ours.named(ImageStore(state_folder()), ("nats", "store", "postgres", "gateway", "engine", ours.RUNNER_ECHO))
+    made = compose(FILE, {**SECRETS, "AUTEUR_POSTGRES_IMAGE": f"auteur-postgres:{ours.VERSION}"})
+    links = f"http://127.0.0.1:{made.port(8333)}"
+    yield with_variables(made, AUTEUR_STORE__PUBLIC_URL=links, AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO))
+
+
+def runner(name: str) -> str:
+    return f"auteur-{name}:{ours.VERSION}"
+
+
+def with_variables(made: Compose, **variables: str) -> Compose:
+    return dataclasses.replace(made, environment={**made.environment, **variables})
+
+
+@contextmanager
+def connected(studio: Compose) -> Iterator[Client]:
+    with Client(f"http://127.0.0.1:{studio.port(8000)}", token="a-token") as client:
+        yield client
+
+
+def finished(client: Client, asked: CreateGeneration, *, seconds: float = 60) -> GenerationReply:
+    job = client.create(asked)
+
+    def ended() -> GenerationReply | None:
+        seen = client.get(job.job_id)
+        return seen if seen.status.finished else None
+
+    found = wait_for(ended, f"{job.job_id} to end", seconds=seconds)
+    assert found is not None
+    assert found.status is ApiStatus.DONE, found
+    return found
+
+
+def until_it_serves(client: Client, function: str, *, seconds: float = 120) -> None:
+    def ready() -> bool:
+        try:
+            return any(each.name == function and each.ready for each in client.functions())
+        except Unreachable:
+            return False
+
+    wait_for(ready, f"{function} to be ready", seconds=seconds)
+
+
+def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path) -> None:
+    ours.named(ImageStore(state_folder()), ("runner-diffusion",))
+    studio = with_variables(studio, AUTEUR_RUNNER_IMAGE=runner("runner-diffusion"))
+    began = time.monotonic()
+    studio.up(seconds=300)
+    with connected(studio) as client:
+        until_it_serves(client, "text-to-image", seconds=300)
+        up = time.monotonic() - began
+        asked = CreateGeneration(
+            function="text-to-image", prompt="a large red star on a blue background", quality=Quality.DRAFT
+        )
+        job = finished(client, asked, seconds=120)
+        (output,) = client.outputs(job.job_id)
+        picture = b"".join(client.read_output(job.job_id, output.name))
+        health = client.health()
+    print(f"up and ready in {up:.0f} s")
+    assert (output.media_type, output.width, output.height) == ("image/png", 128, 128)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) == output.bytes
+    assert health.status is HealthStatus.HEALTHY
+
+
+def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio: Compose) -> None:
+    studio.up()
+    with connected(studio) as client:
+        until_it_serves(client, "echo")
+        job = finished(client, CreateGeneration(function="echo", params={"text": "still here"}))
+    for service in SERVED:
+        wait_for(lambda service=service: studio.healthy(service), f"{service} to be healthy", seconds=60)
+
+    studio("down")
+    assert studio.podman("ps", "--all", "--quiet") == ""
+    volumes = {f"{FILE.parent.name}_{name}" for name in ("nats", "store", "postgres", "engine", "runners")}
+    assert set(studio.podman("volume", "ls", "--quiet").split()) == volumes
+
+    studio.up()
+    with connected(studio) as client:
+        until_it_serves(client, "echo")
+        kept = b"".join(client.read_output(job.job_id, "echo.json"))
+        again = finished(client, CreateGeneration(function="echo", params={"text": "more"}))
+    assert b"still here" in kept
+    assert again.job_id != job.job_id
+
+
+def test_every_container_is_as_narrow_as_it_says(studio: Compose) -> None:
+    """Nobody is root, nobody may write outside of its volumes, no one has a capability."""
+    studio.up()
+    with connected(studio) as client:
+        until_it_serves(client, "echo")
+    users = {}
+    for service in (*SERVED, "engine"):
+        status = studio.podman("exec", studio.container(service), "cat", "/proc/1/status")
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        users[service] = fields["Uid"].split()[0]
+        assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0, service
+        assert fields["NoNewPrivs"] == "1", service
+        script = (
+            "touch /written /usr/written /opt/written 2>/dev/null; ls /written /usr/written /opt/written 2>/dev/null"
+        )
+        listed = studio.podman("exec", studio.container(service), "sh", "-c", f"{script}; true")
+        assert listed == "", service
+    assert users == {**dict.fromkeys((*SERVED, "engine"), "65532"), "postgres": "999"}
+    assert studio.podman("port", "--all").count("127.0.0.1") == 2, "the API and the store, for this machine"
