@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,37 @@ def conditions(resource: dict[str, Any]) -> dict[str, str]:
 @pytest.fixture
 def here(kubectl: Kubectl, namespace: str) -> Kubectl:
     return kubectl.within(namespace)
+
+
+# ── its programs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CLUSTER_TOOLS = Path(__file__).parents[2] / "scripts" / "cluster-tools"
+
+
+def asked(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, **environment}
+    return subprocess.run((CLUSTER_TOOLS, *words), env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_was_not_built_is_named_with_the_command_that_builds_it(tmp_path: Path) -> None:
+    told = asked("--print", "control-plane", XDG_CACHE_HOME=str(tmp_path), KUBEBUILDER_ASSETS="")
+
+    assert told.returncode == 1
+    assert "not built yet: etcd kube-apiserver kubectl" in told.stderr
+    assert "scripts/cluster-tools control-plane" in told.stderr
+    assert told.stdout == ""
+
+
+def test_programs_of_kubebuilder_assets_come_first(tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    for program in ("kube-apiserver", "etcd", "kubectl"):
+        (assets / program).touch(mode=0o755)
+
+    folders = asked("--print", "control-plane", KUBEBUILDER_ASSETS=str(assets)).stdout.strip().split(":")
+
+    assert folders[0] == str(assets)
+    assert any((Path(folder) / "kube-scheduler").exists() for folder in folders[1:])
 
 
 # ── the control plane ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ paused and started again; RBAC and node authorization are on, and priority and f
 
 import ipaddress
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from auteur_standalone.parts import LOOPBACK
 from auteur_standalone.ports import free_ports
 from tests.support.cluster import binaries
 from tests.support.cluster.certificates import ADMIN_GROUP, Authority, write_kubeconfig
-from tests.support.cluster.kubectl import Kubectl
+from tests.support.cluster.kubectl import NO_PROXY, Kubectl
 from tests.support.servers import ServerProcess
 
 _FRONT_PROXY = "front-proxy"
@@ -188,7 +189,7 @@ class _Layout:
         more = self.options.arguments.get(program, ())
         argv = (*self.options.prefix, str(binaries.find(program)), *words, *more)
         log = self.folder / f"{program}.log"
-        return ServerProcess(program, argv, log, ready_probe(ready_url, self.options.prefix))
+        return ServerProcess(program, argv, log, ready_probe(ready_url, self.options.prefix), env=dict(NO_PROXY))
 
     def etcd(self) -> tuple[str, ...]:
         return (
@@ -309,7 +310,7 @@ def ready_probe(url: str, prefix: Sequence[str] = ()) -> Callable[[], bool]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2, context=_unverified()) as answer:  # noqa: S310  # our own URL
+        with _OPENER.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -323,13 +324,16 @@ sys.exit(urllib.request.urlopen(sys.argv[1], timeout=2, context=ssl._create_unve
 
 
 def _answers_inside(url: str, prefix: Sequence[str]) -> bool:
-    asked = subprocess.run((*prefix, sys.executable, "-I", "-c", _ASK, url), capture_output=True, check=False)
-    return asked.returncode == 0
+    argv = (*prefix, sys.executable, "-I", "-c", _ASK, url)
+    return subprocess.run(argv, capture_output=True, check=False, env={**os.environ, **NO_PROXY}).returncode == 0
 
 
-def _unverified() -> ssl.SSLContext:
+def _opener() -> urllib.request.OpenerDirector:
     """Whether it answers is asked here, not who it is: the controllers make up certificates of their own."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+
+_OPENER = _opener()

@@ -11,6 +11,9 @@ import yaml
 
 from tests.support.cluster import binaries
 
+NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}
+"""For programs that talk to a cluster of this machine: a proxy of the machine's would not find it."""
+
 
 class KubectlFailed(Exception):
     """kubectl ended with an error; the text is what it wrote to stderr."""
@@ -43,7 +46,7 @@ class Kubectl:
             text=True,
             timeout=seconds,
             check=False,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            env={**os.environ, **NO_PROXY, "KUBECONFIG": str(self.kubeconfig)},
         )
 
     @property

@@ -16,6 +16,7 @@ from auteur_standalone.parts import LOOPBACK
 from auteur_standalone.ports import free_ports
 from tests.support.cluster import binaries
 from tests.support.cluster.control_plane import Cluster, ready_probe
+from tests.support.cluster.kubectl import NO_PROXY
 from tests.support.servers import ServerProcess
 
 DEVICE_CLASS = "gpu.nvidia.com"
@@ -207,7 +208,7 @@ def player(cluster: Cluster, folder: Path, *, parallelism: int = 16, lease_secon
         "--v=WARN",  # at INFO it writes a line for each change of each pod
     )
     probe = ready_probe(f"http://{LOOPBACK}:{port}/healthz", cluster.prefix)
-    return Player(cluster, ServerProcess("kwok", argv, folder / "kwok.log", probe))
+    return Player(cluster, ServerProcess("kwok", argv, folder / "kwok.log", probe, env=dict(NO_PROXY)))
 
 
 def device_class() -> dict[str, Any]:
