@@ -76,7 +76,9 @@ async def configuration() -> Configuration:
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         config.load_incluster_config(client_configuration=wanted)  # type: ignore[no-untyped-call]
     else:
-        await config.load_kube_config(client_configuration=wanted, persist_config=False)  # type: ignore[no-untyped-call]
+        # Named, because the library remembers the variable as it was when it was imported.
+        file = os.environ.get("KUBECONFIG")
+        await config.load_kube_config(file, client_configuration=wanted, persist_config=False)  # type: ignore[no-untyped-call]
     wanted.connection_pool_maxsize = 64
     return wanted
 

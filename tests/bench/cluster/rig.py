@@ -1,0 +1,188 @@
+"""A control plane with played nodes, NATS and a store, an operator on it; and lean ways to ask and to watch."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+
+from auteur_contracts import names
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_operator.cluster import Cluster, Exists, configuration, path_of
+from tests.support.cluster import kwok
+from tests.support.cluster.control_plane import ControlPlane, Options
+from tests.support.cluster.control_plane import running as running_control_plane
+from tests.support.cluster.operators import Operator, operator
+from tests.support.servers import nats_server, store_server
+
+CRDS = Path(__file__).parents[3] / "manifests" / "crds"
+JOBS = "generationjobs"
+HOME = "auteur"
+CONNECTIONS = 16
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Rig:
+    folder: Path
+    control_plane: ControlPlane
+    player: kwok.Player
+    nats: NatsSettings
+    store: StoreSettings
+    _operators: int = field(default=0)
+
+    @contextmanager
+    def operating(self, **wanted: str) -> Iterator["Running"]:
+        """While it lasts an operator leads. It keeps what has finished, so that nothing is deleted in the figures."""
+        self._operators += 1
+        settings = {"max_active_per_namespace": "100000", "keep_finished_jobs": "1d", **wanted}
+        made = operator(
+            self.control_plane.kubeconfig,
+            self.folder / f"operator-{self._operators}",
+            home=HOME,
+            nats=self.nats,
+            store=self.store,
+            **settings,
+        )
+        made.process.start()
+        running = Running(made)
+        running.wait_until_leading()
+        try:
+            yield running
+        finally:
+            made.process.stop()
+
+
+@dataclass(frozen=True)
+class Running:
+    operator: Operator
+
+    def wait_until_leading(self) -> None:
+        deadline = time.monotonic() + 60
+        while self.metric("auteur_operator_leading") != 1:
+            assert time.monotonic() < deadline, "the operator does not lead"
+            time.sleep(0.2)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.operator.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def rss_mib(self) -> float:
+        for line in Path(f"/proc/{self.operator.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("no VmRSS")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over all label values that are not named."""
+        text = httpx.get(f"{self.operator.url}/metrics", timeout=30).text
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} ")) and all(each in line for each in wanted)
+        )
+
+    def writes(self) -> float:
+        """Requests that changed something, Leases left out."""
+        verbs = ("create", "update", "patch", "apply", "delete")
+        count = "auteur_operator_api_call_seconds_count"
+        return sum(self.metric(count, verb=verb) - self.metric(count, verb=verb, resource="leases") for verb in verbs)
+
+
+@contextmanager
+def rig(folder: Path) -> Iterator[Rig]:
+    nats, nats_settings = nats_server(folder / "nats")
+    store, store_settings = store_server(folder / "store")
+    with running_control_plane(folder / "control-plane", Options()) as plane, contextlib.ExitStack() as stack:
+        for server in (nats, store):
+            server.start()
+            stack.callback(server.stop)
+        plane.kubectl("apply", "--server-side", "-f", CRDS)
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        plane.kubectl("create", "namespace", HOME)
+        nodes = kwok.Shape("fake", count=5, gpus=8)
+        player = stack.enter_context(kwok.playing(plane, folder / "kwok", nodes))
+        yield Rig(folder, plane, player, nats_settings, store_settings)
+
+
+@asynccontextmanager
+async def connected(rig: Rig) -> AsyncIterator[Cluster]:
+    os.environ["KUBECONFIG"] = str(rig.control_plane.kubeconfig)
+    wanted = await configuration()
+    wanted.connection_pool_maxsize = CONNECTIONS
+    made = Cluster(wanted)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def namespace(cluster: Cluster, name: str) -> None:
+    with contextlib.suppress(Exists):
+        await cluster.create(path_of("v1", "namespaces"), {"metadata": {"name": name}})
+    while await cluster.find(path_of("v1", "serviceaccounts", name, "default")) is None:  # noqa: ASYNC110  # asked for
+        await asyncio.sleep(0.05)
+
+
+async def put(cluster: Cluster, manifest: dict[str, Any], plural: str) -> dict[str, Any]:
+    meta = manifest["metadata"]
+    return await cluster.create(path_of(manifest["apiVersion"], plural, meta["namespace"]), manifest)
+
+
+async def count(cluster: Cluster, group_version: str, plural: str, space: str) -> int:
+    """Without fetching them."""
+    page = await cluster.get(f"{path_of(group_version, plural, space)}?limit=1")
+    return len(page["items"]) + int(page["metadata"].get("remainingItemCount", 0))
+
+
+async def at_once(work: list[Callable[[], Awaitable[None]]], hands: int = CONNECTIONS) -> None:
+    """All of it, so many at a time."""
+    waiting = iter(work)
+
+    async def hand() -> None:
+        for each in waiting:
+            await each()
+
+    await asyncio.gather(*(hand() for _ in range(hands)))
+
+
+@asynccontextmanager
+async def watching(
+    cluster: Cluster, group_version: str, plural: str, space: str, hear: Callable[[str, dict[str, Any], float], None]
+) -> AsyncIterator[None]:
+    """Calls `hear(type, object, time.monotonic())` for each change from now on."""
+    path = path_of(group_version, plural, space)
+    since = (await cluster.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
+    opened = asyncio.Event()
+
+    async def read() -> None:
+        url = f"{path}?watch=true&resourceVersion={since}"
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with cluster._session.get(url, timeout=timeout) as response:
+            opened.set()
+            async for line in response.content:
+                now = time.monotonic()
+                event = json.loads(line)
+                hear(event["type"], event["object"], now)
+
+    task = asyncio.create_task(read())
+    await opened.wait()
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def job_path(space: str, name: str, sub: str = "") -> str:
+    return path_of(names.API_VERSION, JOBS, space, name, sub)
