@@ -43,6 +43,10 @@ class Rule:
     at: str = ""
     """The field that is blamed; the one the rule stands at when left out."""
     forbids: bool = False
+    once: bool = False
+    """Asked of new objects only; CEL sees `oldSelf` as an optional. A rule is not asked again of what a write leaves
+    as it is, but at the root every status is a change: what an older release took could never be written again.
+    """
 
     def written(self) -> Schema:
         made: Schema = {"rule": self.cel, "message": self.message}
@@ -52,6 +56,8 @@ class Rule:
             made["fieldPath"] = self.at
         if self.forbids:
             made["reason"] = "FieldValueForbidden"
+        if self.once:
+            made["optionalOldSelf"] = True
         return made
 
 
@@ -123,8 +129,9 @@ _DURATION = Rule(
     "write a duration like 90s, 10m or 1h30m, longer than nothing",
 )
 _NAME = Rule(
-    f"self.metadata.name.size() <= 50 && self.metadata.name.matches('{LABEL_PATTERN}')",
+    f"oldSelf.hasValue() || (self.metadata.name.size() <= 50 && self.metadata.name.matches('{LABEL_PATTERN}'))",
     "metadata.name must be at most 50 lower-case letters, digits and dashes: names of pods are made from it",
+    once=True,
 )
 
 JOBS = Declaration(
