@@ -15,6 +15,11 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 60.0
 
 
+def pause_after(failures: int) -> float:
+    """Seconds. Twice as long each time; whoever fails for days must not make a number beyond a float's range."""
+    return min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE)
+
+
 class WorkQueue(Generic[Key]):
     """As client-go's rate-limiting workqueue: `mark` is free to be called at any time, from any cause."""
 
@@ -31,10 +36,6 @@ class WorkQueue(Generic[Key]):
 
     def __len__(self) -> int:
         return len(self._ready)
-
-    @property
-    def scheduled(self) -> int:
-        return len(self._due)
 
     def mark(self, key: Key) -> None:
         """Look at it as soon as a worker is free."""
@@ -55,9 +56,6 @@ class WorkQueue(Generic[Key]):
         heapq.heappush(self._later, (when, self._order, key))
         self._wake.set()
 
-    def failures(self, key: Key) -> int:
-        return self._failures.get(key, 0)
-
     async def run(self, workers: int, look: Callable[[Key], Awaitable[None]]) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -73,7 +71,7 @@ class WorkQueue(Generic[Key]):
             await look(key)
         except Exception as error:  # noqa: BLE001  # the outermost loop: whatever it is, the key is looked at again
             count = self._failures[key] = self._failures.get(key, 0) + 1
-            pause = min(_FIRST_PAUSE * 2 ** (count - 1), _LONGEST_PAUSE)
+            pause = pause_after(count)
             log.warning("looked at in vain", key=str(key), error=str(error) or repr(error), again_seconds=pause)
             self.mark_at(key, time.monotonic() + pause)
         else:
