@@ -6,14 +6,21 @@ What the rig runs on is built by `scripts/cluster-tools`; where that was not don
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from auteur_contracts import subjects
+from auteur_kit.bus import Bus
+from auteur_kit.settings import StoreSettings
+from tests.support.cluster import api as cluster_api
 from tests.support.cluster.control_plane import Cluster, ControlPlane, Options, running
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.kwok import Player, Shape, playing
+from tests.support.cluster.operators import Here, Operated, operating
+from tests.support.scripted import Facts
 
 FAKES = Shape("fake", count=5, gpus=8, gpu_mib=24_576)
 """The nodes that the session's cluster has."""
@@ -65,3 +72,46 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+# ── an operator at work ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def operated(
+    request: pytest.FixtureRequest,
+    control_plane: Cluster,
+    store_server_settings: StoreSettings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Operated]:
+    """One operator for all tests of a module, whose OPERATOR holds settings of its own."""
+    wanted: dict[str, str] = getattr(request.module, "OPERATOR", {})
+    with operating(control_plane, tmp_path_factory.mktemp("operator"), store_server_settings, **wanted) as made:
+        yield made
+
+
+@pytest.fixture
+async def api(control_plane: Cluster) -> AsyncIterator[httpx.AsyncClient]:
+    async with cluster_api.connect(control_plane.kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+async def here(kubectl: Kubectl, namespace: str, api: httpx.AsyncClient) -> Here:
+    """The test's own namespace."""
+    return Here(namespace, kubectl.within(namespace), api)
+
+
+@pytest.fixture
+async def operated_bus(operated: Operated) -> AsyncIterator[Bus]:
+    """The operator's NATS server."""
+    async with Bus.connect(operated.nats, name="test") as connected:
+        yield connected
+
+
+@pytest.fixture
+async def facts(operated_bus: Bus) -> Facts:
+    """What is announced from now on."""
+    heard = Facts()
+    await operated_bus.listen(subjects.EVENTS, heard.hear)
+    return heard
