@@ -3,8 +3,10 @@
 import contextlib
 import os
 import subprocess
+import sys
+import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,19 @@ import pytest
 import yaml
 
 from auteur_contracts.resources import FunctionRunner
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.ports import free_ports
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.kwok import Shape, playing
+from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_for
 
 DATA = Path(__file__).parents[1] / "data" / "charts"
 CRDS = CHARTS / "auteur" / "files" / "crds"
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 CASES = sorted(path.name.removesuffix(".values.yaml") for path in DATA.glob("*.values.yaml"))
 UPDATE = "AUTEUR_UPDATE_GOLDEN"
 """Set it to have the goldens written anew; then read the difference."""
@@ -333,6 +340,8 @@ def test_the_operator_may_what_it_does_and_no_more(with_resources: Kubectl, name
     own = {"leases.coordination.k8s.io": ("get", "list", "watch", "create", "update", "patch")}
     assert all(answers(with_resources, asked(rights, namespace, own)).values())
     assert not any(answers(with_resources, asked(rights, "default", own)).values())
+    seen = {"leases.coordination.k8s.io": ("list", "watch")}  # of all namespaces, by its one name
+    assert all(answers(with_resources, asked(rights, "", seen, name="auteur-operator")).values())
 
     might = answers(with_resources, asked(rights, "default", FORBIDDEN))
     assert [what for what, allowed in might.items() if allowed] == []
@@ -483,3 +492,76 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     assert drawn_secrets(here)["auteur-database"] == password
     helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
     wait_for(lambda: left(here) == [], "the last of it to go")
+
+
+# ── the operator with its rights ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def operator_of(
+    own_nats: tuple[ServerProcess, NatsSettings], store_settings: StoreSettings, tmp_path: Path
+) -> Callable[[Path, str], ServerProcess]:
+    """Not yet started: the program that the chart's pods run, here as the service account of a kubeconfig."""
+    _, nats = own_nats
+    port = free_ports(1)[0]
+
+    def made(kubeconfig: Path, namespace: str) -> ServerProcess:
+        environment = {
+            "KUBECONFIG": str(kubeconfig),
+            "AUTEUR_NATS__URL": nats.url,
+            "AUTEUR_NATS__USER": nats.user,
+            "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
+            "AUTEUR_STORE__URL": store_settings.url,
+            "AUTEUR_STORE__ACCESS_KEY": store_settings.access_key,
+            "AUTEUR_STORE__SECRET_KEY": store_settings.secret_key.get_secret_value(),
+            "AUTEUR_OPERATOR__NAMESPACE": namespace,
+            "AUTEUR_OPERATOR__SECRET": "signs-reports",
+            "AUTEUR_OPERATOR__HTTP_PORT": str(port),
+            "AUTEUR_OPERATOR__WORKER_NATS_URL": nats.url,
+            "AUTEUR_OPERATOR__WORKER_NATS_PASSWORD": "worker-secret",
+        }
+        argv = (sys.executable, "-m", "auteur_operator")
+        return ServerProcess("operator", argv, tmp_path / "operator.log", lambda: _answers(port), env=environment)
+
+    return made
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=1) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def test_the_operator_gets_along_with_its_rights(
+    own_cluster: ControlPlane, operator_of: Callable[[Path, str], ServerProcess], tmp_path: Path
+) -> None:
+    """A warm pool, a job in a pod of its own, its end and its deletion: and the API server never said no."""
+    admin = own_cluster.kubectl
+    helm = Helm(tmp_path / "helm", own_cluster.kubeconfig)
+    admin("create", "namespace", "auteur")
+    admin("create", "namespace", "team-a")
+    where = ("--namespace", "auteur")
+    helm("install", "auteur", CHARTS / "auteur", *where, "--set", "persistence.enabled=false")
+    admin.within("auteur")("scale", "deployment", "auteur-operator", "--replicas=0")  # it runs here
+    cold = "runners.diffusion-tiny.tiers.standard.warm.max=0,runners.diffusion-tiny.tiers.standard.warm.min=0"
+    warm = "runners.diffusion-tiny.tiers.draft.warm.min=1"
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--set", f"{cold},{warm}")
+    here = admin.within("team-a")
+
+    operator = operator_of(own_cluster.service_account("auteur", "auteur-operator"), "auteur").start()
+    try:
+        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=20s")
+        here("apply", "-f", SAMPLES / "text-to-image.yaml")
+        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=20s")
+        here("wait", "job/demo-1-1", "--for=create", "--timeout=20s")
+        here("wait", "secret/auteur-worker", "--for=create", "--timeout=20s")
+        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=20s")
+        here("delete", "gj/demo-1", "--timeout=20s")
+        here("wait", "job/demo-1-1", "--for=delete", "--timeout=20s")
+    finally:
+        operator.stop()
+    account = "system:serviceaccount:auteur:auteur-operator"
+    asked = [each for each in own_cluster.audited() if each["user"]["username"] == account]
+    assert {each["verb"] for each in asked} >= {"list", "watch", "create", "patch"}
+    refused = [(each["verb"], each["requestURI"]) for each in asked if each["responseStatus"]["code"] == 403]
+    assert refused == []
