@@ -2,7 +2,7 @@
 pod of its own. Pure: counts are arguments, and nothing is made or written here.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -37,6 +37,16 @@ NO_POOL = Supply(0, 0)
 
 
 @dataclass(frozen=True)
+class Want:
+    """What a job waits for: a worker of a pool, or (`alone`: its queue decides when) a pod and nothing else. Those of
+    two kinds never stand in each other's way, so they stand in two lines.
+    """
+
+    pool: str
+    alone: bool
+
+
+@dataclass(frozen=True)
 class Turn:
     key: Key
     uid: str
@@ -49,12 +59,12 @@ class Turns:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lines: defaultdict[str, dict[str, Line]] = defaultdict(dict)
-        """namespace → pool → line"""
-        self._keys: dict[str, tuple[Key, str, bool]] = {}
-        """uid → key, pool, has to have a pod of its own"""
-        self._waiting: defaultdict[str, int] = defaultdict(int)
-        """pool → how many stand in its lines"""
+        self._lines: defaultdict[str, dict[Want, Line]] = defaultdict(dict)
+        """namespace → what is waited for → line"""
+        self._standing: dict[str, tuple[Key, Want]] = {}
+        """uid → who stands in which line"""
+        self._waiting: Counter[str] = Counter()
+        """pool → how many wait for a worker of it"""
         self._active: defaultdict[str, set[str]] = defaultdict(set)
         """namespace → uids of jobs that are under way"""
 
@@ -62,27 +72,28 @@ class Turns:
 
     def join(self, job: GenerationJob) -> None:
         """Joining twice keeps the first place."""
-        plan = job.status.plan
-        uid = job.metadata.uid
-        if plan is None or uid in self._keys:
+        uid, want = job.metadata.uid, _want(job)
+        if want is None or uid in self._standing:
             return
-        self._lines[job.metadata.namespace].setdefault(plan.pool, Line()).join(job)
-        self._keys[uid] = (job.key, plan.pool, job.spec.queue is not None)
-        self._waiting[plan.pool] += 1
+        self._lines[job.metadata.namespace].setdefault(want, Line()).join(job)
+        self._standing[uid] = (job.key, want)
+        if not want.alone:
+            self._waiting[want.pool] += 1
 
     def leave(self, uid: str) -> None:
-        key, pool, _ = self._keys.pop(uid, (("", ""), "", False))
-        if not pool:
+        if uid not in self._standing:
             return
-        lines = self._lines[key[0]]
-        lines[pool].leave(uid)
-        self._waiting[pool] -= 1
-        if not len(lines[pool]):
-            del lines[pool]
+        (namespace, _), want = self._standing.pop(uid)
+        lines = self._lines[namespace]
+        lines[want].leave(uid)
+        if not len(lines[want]):
+            del lines[want]
         if not lines:
-            del self._lines[key[0]]
-        if not self._waiting[pool]:
-            del self._waiting[pool]
+            del self._lines[namespace]
+        if not want.alone:
+            self._waiting[want.pool] -= 1
+            if not self._waiting[want.pool]:
+                del self._waiting[want.pool]
 
     def begin(self, namespace: str, uid: str) -> None:
         """It is under way: it counts against its namespace."""
@@ -96,24 +107,28 @@ class Turns:
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def waiting(self, pool: str) -> int:
-        return self._waiting.get(pool, 0)
+        """For a worker of it."""
+        return self._waiting[pool]
 
     def active(self, namespace: str) -> int:
         return len(self._active.get(namespace, ()))
 
     def position(self, job: GenerationJob) -> int | None:
         """Among the waiting of its namespace and pool; other namespaces take turns with it. None: does not wait."""
-        plan = job.status.plan
-        line = self._lines.get(job.metadata.namespace, {}).get(plan.pool) if plan else None
-        return line.position(job.metadata.uid) if line else None
+        uid = job.metadata.uid
+        if uid not in self._standing:
+            return None
+        (namespace, _), want = self._standing[uid]
+        return self._lines[namespace][want].position(uid)
 
     def is_full(self, namespace: str) -> bool:
         return self.active(namespace) >= self._limit
 
     def in_line(self, pool: str) -> Iterator[Key]:
+        """Those who wait for a worker of it."""
         for lines in self._lines.values():
-            if pool in lines:
-                yield from (self._keys[uid][0] for uid in lines[pool].uids())
+            if (line := lines.get(Want(pool, alone=False))) is not None:
+                yield from (self._standing[uid][0] for uid in line.uids())
 
     def next(self, supply: Callable[[str], Supply]) -> Turn | None:
         """The namespace with the fewest jobs under way goes first, of those whose first job can go at all."""
@@ -122,14 +137,14 @@ class Turns:
             active = self.active(namespace)
             if active >= self._limit or (best is not None and active > best[0]):
                 continue
-            for pool, line in lines.items():
+            for want, line in lines.items():
                 head = line.head
                 if head is None or (best is not None and (active, head) >= best[:2]):
                     continue
-                key, _, alone = self._keys[head.uid]
-                carrier = Carrier.POD if alone else self._carrier(pool, supply(pool))
+                carrier = Carrier.POD if want.alone else self._carrier(want.pool, supply(want.pool))
                 if carrier is not None:
-                    best = (active, head, Turn(key, head.uid, pool, carrier))
+                    key, _ = self._standing[head.uid]
+                    best = (active, head, Turn(key, head.uid, want.pool, carrier))
         return None if best is None else best[2]
 
     def _carrier(self, pool: str, supply: Supply) -> Carrier | None:
@@ -137,3 +152,8 @@ class Turns:
         if supply.free > 0:
             return Carrier.WORKER
         return None if self._waiting[pool] <= supply.coming else Carrier.POD
+
+
+def _want(job: GenerationJob) -> Want | None:
+    plan = job.status.plan
+    return None if plan is None else Want(plan.pool, alone=job.spec.queue is not None)
