@@ -18,7 +18,6 @@ from auteur_standalone.engine.engine import Engine
 from auteur_standalone.engine.ledger import Ledger
 from auteur_standalone.engine.settings import Settings
 
-
 _BUCKET_TRIES = (1.0, 15.0)
 """Seconds between the first two, and at most."""
 
