@@ -27,7 +27,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from auteur_contracts.names import MANAGER
 
 Json = dict[str, Any]
-_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+_TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _PAGE = 500

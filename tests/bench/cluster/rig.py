@@ -118,7 +118,7 @@ def rig(folder: Path) -> Iterator[Rig]:
 async def connected(rig: Rig) -> AsyncIterator[Cluster]:
     os.environ["KUBECONFIG"] = str(rig.control_plane.kubeconfig)
     wanted = await configuration()
-    wanted.connection_pool_maxsize = CONNECTIONS
+    wanted.connection_pool_maxsize = 4 * CONNECTIONS  # nobody waits for a connection
     made = Cluster(wanted)
     try:
         yield made
