@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,12 @@ SECRETS = {
 
 
 @pytest.fixture
-def studio(compose: Composing) -> Iterator[Compose]:
+def studio(compose: Composing) -> Compose:
     """Not yet up. Where links to pictures lead is known before: it is told to the gateway."""
     ours.named(ImageStore(state_folder()), ("nats", "store", "postgres", "gateway", "engine", ours.RUNNER_ECHO))
     made = compose(FILE, {**SECRETS, "AUTEUR_POSTGRES_IMAGE": f"auteur-postgres:{ours.VERSION}"})
     links = f"http://127.0.0.1:{made.port(8333)}"
-    yield with_variables(made, AUTEUR_STORE__PUBLIC_URL=links, AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO))
+    return with_variables(made, AUTEUR_STORE__PUBLIC_URL=links, AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO))
 
 
 def runner(name: str) -> str:
@@ -63,7 +64,7 @@ def finished(client: Client, asked: CreateGeneration, *, seconds: float = 60) ->
 
     found = wait_for(ended, f"{job.job_id} to end", seconds=seconds)
     assert found is not None
-    assert found.status is ApiStatus.DONE, found
+    assert found.status is ApiStatus.DONE, found.message
     return found
 
 
@@ -75,6 +76,11 @@ def until_it_serves(client: Client, function: str, *, seconds: float = 120) -> N
             return False
 
     wait_for(ready, f"{function} to be ready", seconds=seconds)
+
+
+def until_healthy(studio: Compose, *services: str) -> None:
+    for service in services:
+        wait_for(partial(studio.healthy, service), f"{service} to be healthy", seconds=60)
 
 
 def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path) -> None:
@@ -104,8 +110,7 @@ def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio
     with connected(studio) as client:
         until_it_serves(client, "echo")
         job = finished(client, CreateGeneration(function="echo", params={"text": "still here"}))
-    for service in SERVED:
-        wait_for(lambda service=service: studio.healthy(service), f"{service} to be healthy", seconds=60)
+    until_healthy(studio, *SERVED)
 
     studio("down")
     assert studio.podman("ps", "--all", "--quiet") == ""
@@ -115,6 +120,7 @@ def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio
     studio.up()
     with connected(studio) as client:
         until_it_serves(client, "echo")
+        until_healthy(studio, "store")
         kept = b"".join(client.read_output(job.job_id, "echo.json"))
         again = finished(client, CreateGeneration(function="echo", params={"text": "more"}))
     assert b"still here" in kept
@@ -133,10 +139,8 @@ def test_every_container_is_as_narrow_as_it_says(studio: Compose) -> None:
         users[service] = fields["Uid"].split()[0]
         assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0, service
         assert fields["NoNewPrivs"] == "1", service
-        script = (
-            "touch /written /usr/written /opt/written 2>/dev/null; ls /written /usr/written /opt/written 2>/dev/null"
-        )
-        listed = studio.podman("exec", studio.container(service), "sh", "-c", f"{script}; true")
-        assert listed == "", service
+        places = "/written /usr/written /opt/written"
+        script = f"touch {places} 2>/dev/null; ls {places} 2>/dev/null; true"
+        assert studio.podman("exec", studio.container(service), "sh", "-c", script) == "", service
     assert users == {**dict.fromkeys((*SERVED, "engine"), "65532"), "postgres": "999"}
     assert studio.podman("port", "--all").count("127.0.0.1") == 2, "the API and the store, for this machine"
