@@ -71,7 +71,7 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
     }
     env = [{"name": "AUTEUR_AGENT__ORDER", "value": order.model_dump_json(exclude_defaults=True)}]
     limit = job.spec.deadline + runner.spec.setup_timeout + _BACKSTOP
-    pod = _pod(runner, plan.tier, _tier(runner, plan), plan.pool, around, env)
+    pod = _pod(runner, plan.tier, tier_of(runner, plan), plan.pool, around, env)
     pod |= {"restartPolicy": "Never", "activeDeadlineSeconds": int(limit.total_seconds())}
     queue = {KUEUE_QUEUE: job.spec.queue} if job.spec.queue else {}
     return {
@@ -118,7 +118,7 @@ def _order(job: GenerationJob, plan: Plan, attempt: int) -> Order:
     )
 
 
-def _tier(runner: FunctionRunner, plan: Plan) -> TierDeclaration:
+def tier_of(runner: FunctionRunner, plan: Plan) -> TierDeclaration:
     """A plan outlives the runner's tier: then what the plan knows must do."""
     declared = runner.tier(plan.tier.quality)
     return declared or TierDeclaration(

@@ -1,13 +1,14 @@
 """What is wrong with an attempt's pod, in one record: a reason to search for, what happened, what to do about it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auteur_contracts.resources import Failure, TierDeclaration
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_operator.desired import NOMINAL
-from auteur_operator.observed import Pod, Terminated, Word
+from auteur_operator.desired import least_memory_mib
+from auteur_operator.observed import NOTHING, Pod, Terminated, Word
 
 _OUT_OF_MEMORY = 137
 """128 + SIGKILL, which is also what the kernel's OOM killer sends."""
@@ -29,30 +30,42 @@ class Node:
 
     name: str
     gpus: int
-    gpu_memory_gigabytes: float
+    gpu_memory_mib: int
     """Of one card; 0 without one."""
+
+    @property
+    def gpu_gigabytes(self) -> int:
+        return round(self.gpu_memory_mib / 1024)
+
+
+def has_card(nodes: Sequence[Node], vram_gigabytes: float) -> bool:
+    """Whether one of them has a card as large as pods of a tier will ask for. None is needed for 0."""
+    return not vram_gigabytes or any(node.gpu_memory_mib >= least_memory_mib(vram_gigabytes) for node in nodes)
 
 
 # ── before it runs ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node] = ()) -> HeldUp | None:
-    """None for a pod that runs or has ended."""
-    if pod.phase != "Pending":
+    """None for a pod that runs or has ended. `tier`: where labels of the nodes say which cards there are."""
+    if pod.ended or (pod.phase == "Running" and not pod.waiting.reason):
         return None
-    if pod.unschedulable.message or pod.unschedulable.reason:
+    if pod.unschedulable.reason:
         return _unschedulable(pod, tier, nodes)
     match pod.waiting.reason:
         case "":
             return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} is being started.")
         case "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "RegistryUnavailable":
-            why = f"The image of pod {pod.name} cannot be pulled: {pod.waiting.message or pod.waiting.reason}."
+            why = f"The image of pod {pod.name} cannot be pulled: {_told(pod.waiting)}."
             remedy = "Look at spec.image of the FunctionRunner, and at the registry's credentials (image pull secrets)."
             return HeldUp(Reason.IMAGE_PULL_FAILED, _sentence(why, remedy))
         case "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError":
-            why = f"The container of pod {pod.name} cannot be made: {pod.waiting.message or pod.waiting.reason}."
+            why = f"The container of pod {pod.name} cannot be made: {_told(pod.waiting)}."
             remedy = "What is named there (a Secret, a volume, a user) has to exist in the job's namespace."
             return HeldUp(Reason.CONTAINER_NOT_STARTED, _sentence(why, remedy))
+        case "CrashLoopBackOff":
+            why = f"The container of pod {pod.name} ends again and again."
+            return HeldUp(Reason.CONTAINER_NOT_STARTED, _sentence(why, f"Read why: {_logs_before(pod)}"))
         case _:
             return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} is being started ({pod.waiting.reason}).")
 
@@ -62,37 +75,39 @@ def refused_pod(refusal: str) -> HeldUp:
     controller was told.
     """
     cause = refusal.partition("is forbidden:")[2].strip() or refusal
-    why = f"The namespace does not let the pod in: {cause}."
+    why = f"The namespace does not let the pod in: {cause.rstrip('.')}."
+    return HeldUp(Reason.POD_REFUSED, _sentence(why, _way_in(refusal)))
+
+
+def _way_in(refusal: str) -> str:
     if "exceeded quota" in refusal:
-        remedy = "Wait until other pods have ended, or raise the ResourceQuota."
-    elif "violates PodSecurity" in refusal:
-        remedy = "Let the namespace enforce at most the Pod Security level that the message names."
-    else:
-        remedy = "Ask for less (resources of the runner's tier), or change the LimitRange or policy that it names."
-    return HeldUp(Reason.POD_REFUSED, _sentence(why, remedy))
+        return "Wait until other pods have ended, or raise the ResourceQuota."
+    if "violates PodSecurity" in refusal:
+        return "Let the namespace enforce at most the Pod Security level that the message names."
+    if "cannot create resource" in refusal:
+        return "Give the operator's service account the rights of its chart."
+    if "being terminated" in refusal:
+        return "Nothing can be made in a namespace that is being deleted."
+    return "Ask for less (resources of the runner's tier), or change the LimitRange or policy that it names."
+
+
+def wants_room(pod: Pod) -> bool:
+    """Whether it would find a node if other pods left: not one that no node's labels, taints or cards suit."""
+    said = pod.unschedulable.message
+    return "Insufficient" in said or "cannot allocate all claims" in said
 
 
 def _unschedulable(pod: Pod, tier: TierDeclaration | None, nodes: Sequence[Node]) -> HeldUp:
-    if tier is not None and tier.vram_gigabytes and not _large_enough(tier, nodes):
+    if tier is not None and not has_card(nodes, tier.vram_gigabytes):
         return HeldUp(Reason.UNSCHEDULABLE, _no_card(tier, nodes))
-    why = f"No node takes pod {pod.name}: {pod.unschedulable.message.rstrip('.') or pod.unschedulable.reason}."
-    full = "Insufficient" in pod.unschedulable.message
-    remedy = (
-        "It starts when others have ended, or a node is added." if full else "Look at the nodes' labels and taints."
-    )
-    return HeldUp(Reason.UNSCHEDULABLE, _sentence(why, remedy))
-
-
-def _large_enough(tier: TierDeclaration, nodes: Sequence[Node]) -> bool:
-    return any(node.gpu_memory_gigabytes >= NOMINAL * tier.vram_gigabytes for node in nodes)
+    why = f"No node takes pod {pod.name}: {_told(pod.unschedulable)}."
+    room, suits = "It starts when others have ended, or a node is added.", "Look at the nodes' labels and taints."
+    return HeldUp(Reason.UNSCHEDULABLE, _sentence(why, room if wants_room(pod) else suits))
 
 
 def _no_card(tier: TierDeclaration, nodes: Sequence[Node]) -> str:
-    sizes = sorted({round(node.gpu_memory_gigabytes) for node in nodes if node.gpus}, reverse=True)
-    counted = ", ".join(
-        f"{sum(1 for node in nodes if node.gpus and round(node.gpu_memory_gigabytes) == size)} with {size} GB"
-        for size in sizes
-    )
+    sizes = Counter(node.gpu_gigabytes for node in nodes if node.gpus)
+    counted = ", ".join(f"{count} with {size} GB" for size, count in sorted(sizes.items(), reverse=True))
     has = f"the nodes that have GPUs: {counted}" if counted else "no node has a GPU"
     wanted = f"No node offers {tier.vram_gigabytes:g} GB of GPU memory: {has}."
     return _sentence(wanted, "Ask for a lower quality, or add such a node.")
@@ -103,23 +118,33 @@ def _no_card(tier: TierDeclaration, nodes: Sequence[Node]) -> str:
 
 def ended_without_report(pod: Pod, log_tail: Sequence[str] = ()) -> Failure:
     """For a pod that ended and left no report: who pays, and what to do."""
-    if pod.disruption.reason == "PreemptionByScheduler":
-        return _lost(Reason.PREEMPTED, f"Pod {pod.name} made room for one of higher priority.", pod.disruption)
+    if pod.disruption.reason == "PreemptionByScheduler" or pod.word.reason == "Preempting":
+        return _lost(Reason.PREEMPTED, f"Pod {pod.name} made room for one of higher priority.", _end(pod))
     if pod.word.reason == "Evicted" or pod.disruption.reason == "EvictionByEvictionAPI":
-        return _lost(Reason.EVICTED, f"Pod {pod.name} was evicted.", pod.word if pod.word.message else pod.disruption)
+        return _lost(Reason.EVICTED, f"Pod {pod.name} was evicted.", _end(pod))
     if pod.word.reason in ("NodeLost", "NodeShutdown", "Terminated") or pod.disruption.reason in (
         "DeletionByTaintManager",
         "DeletionByPodGC",
         "TerminationByKubelet",
     ):
-        return _lost(Reason.NODE_LOST, f"The node of pod {pod.name} went away.", pod.disruption)
+        return _lost(Reason.NODE_LOST, f"The node of pod {pod.name} went away.", _end(pod))
     if pod.word.reason == "DeadlineExceeded":
         message = f"Pod {pod.name} was ended by the kubelet, long after the attempt's deadline."
         return _failure(Fault.FUNCTION, Reason.DEADLINE_EXCEEDED, message, "Raise spec.deadline, or ask for less.")
     if pod.terminated is None:
-        told = pod.word.message or pod.word.reason or "the kubelet said nothing"
+        told = _told(pod.word) or "the kubelet said nothing"
         return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, f"Pod {pod.name} ended: {told}.", tail=log_tail)
     return _exited(pod, pod.terminated, log_tail)
+
+
+def ran_nothing(pod: Pod, why: str) -> Failure:
+    """It ended before its claim was granted."""
+    return _lost(Reason.WORKER_LOST, f"Pod {pod.name} ended and ran nothing.", Word(message=why))
+
+
+def unqueued(queue: str) -> Failure:
+    """Kueue suspended a Job that was running."""
+    return _lost(Reason.PREEMPTED, f"Kueue took the attempt's pod away: queue {queue}.", NOTHING)
 
 
 def vanished(what: str) -> Failure:
@@ -138,16 +163,19 @@ def _exited(pod: Pod, ended: Terminated, tail: Sequence[str]) -> Failure:
             remedy = "Its image must start Auteur's agent: python -m auteur_runner agent."
             return _failure(Fault.PLATFORM, Reason.RESULT_MISSING, message, remedy, tail)
         case code if code == _TRY_LATER:
-            return _lost(Reason.WORKER_LOST, f"Pod {pod.name} gave the attempt back.", NOTHING_MORE)
+            return _lost(Reason.WORKER_LOST, f"Pod {pod.name} gave the attempt back.", NOTHING)
         case code if code == _OUT_OF_MEMORY:
             message = f"Pod {pod.name} was killed (exit code 137)."
             return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, "Look at the node's memory.", tail)
         case code:
             message = f"Pod {pod.name} ended with exit code {code}: {_last(tail) or ended.word.reason}."
-            return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, "Its last lines are in logTail.", tail)
+            remedy = "Its last lines are in logTail." if tail else ""
+            return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, remedy, tail)
 
 
-NOTHING_MORE = Word()
+def _end(pod: Pod) -> Word:
+    """Of two who say why it was ended: the kubelet, else the control plane."""
+    return pod.word if pod.word.message else pod.disruption
 
 
 def _last(tail: Sequence[str]) -> str:
@@ -167,6 +195,14 @@ def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "", tail:
         remedy=remedy[:1024],
         log_tail=tuple(line[:512] for line in tail[-20:]),
     )
+
+
+def _told(word: Word) -> str:
+    return word.message.rstrip(".") or word.reason
+
+
+def _logs_before(pod: Pod) -> str:
+    return f"kubectl logs --previous -n {pod.namespace} {pod.name}"
 
 
 def _sentence(why: str, remedy: str) -> str:

@@ -97,10 +97,11 @@ class Jobs:
         if version <= self.version(key):
             return False
         self._unlink(key)
+        self._keys.pop(self.uid(key), None)  # of one that was deleted, and this one made anew under its name
         self._keys[job.metadata.uid] = key
-        if job.status.finished and isinstance(seen, GenerationJob):
+        if job.status.finished:
             self._live.pop(key, None)
-            self._finished[key] = self._keep(seen, version)
+            self._finished[key] = self._keep(job, version)
             return True
         self._finished.pop(key, None)
         self._live[key] = seen

@@ -85,12 +85,14 @@ def _before_its_end(job: GenerationJob, pod: Pod, seen: Evidence, tier: TierDecl
 def _after_its_end(pod: Pod, seen: Evidence) -> Verdict:
     word = last_word(pod)
     if word is not None:
-        if word.report is not None and not word.truncated:
-            return Reported(word.report, pod.name)
         if word.refused is RefusalReason.CLAIMED:  # another pod of this attempt has it
             return Goes(again=True)
         if word.outcome is None:
-            return Broken(diagnosis.vanished(f"Pod {pod.name} ended without running anything ({word.message}): it"))
+            return Broken(diagnosis.ran_nothing(pod, word.message))
+        if word.outcome is Outcome.HANDED_BACK:  # who had it leave knows better why
+            return Broken(diagnosis.ended_without_report(pod))
+        if word.report is not None and not word.truncated:
+            return Reported(word.report, pod.name)
     if Ask.RESULT not in seen.looked:
         return Ask.RESULT
     if seen.result is not None:
@@ -125,13 +127,19 @@ def _without_pod(job: GenerationJob, seen: Evidence) -> Verdict:
             return Ask.RESULT
         if seen.result is not None:
             return Reported(seen.result, seen.result.worker)
+        if made is not None and made.suspended:
+            return Broken(diagnosis.unqueued(_queue(job)))
         return Broken(diagnosis.vanished("The attempt's Job" if made is None else "The attempt's pod"))
     if made.suspended:
-        queue = job.spec.queue or "its queue"
-        return Goes(HeldUp(Reason.WAITING_FOR_QUOTA, f"Kueue has not admitted it yet: queue {queue}."), again=True)
+        why = f"Kueue has not admitted it yet: queue {_queue(job)}."
+        return Goes(HeldUp(Reason.WAITING_FOR_QUOTA, why), again=True)
     if Ask.REFUSALS not in seen.looked:
         return Ask.REFUSALS
     return Goes(diagnosis.refused_pod(seen.refusal) if seen.refusal else None, again=True)
+
+
+def _queue(job: GenerationJob) -> str:
+    return job.spec.queue or "of its Job"
 
 
 def is_believed(said: Report, job: GenerationJob) -> bool:

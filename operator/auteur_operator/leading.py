@@ -23,6 +23,7 @@ from auteur_kit.grants import Granter
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_lifecycle.fleet import Fleet
+from auteur_operator import diagnosis
 from auteur_operator.cluster import Cluster, ClusterError, path_of
 from auteur_operator.conversation import Conversation
 from auteur_operator.handlers import MANAGED
@@ -78,7 +79,8 @@ class Replica:
         self._states: dict[str, WorkerState] = {}
         """worker → what it said last of itself"""
         self._turns = Turns(wanted.max_active_per_namespace)
-        self._supplies = Supplies(cluster, self._world, self._fleet, wanted)
+        where_workers_find_nats = wanted.worker_nats_url or settings.nats.url
+        self._supplies = Supplies(cluster, self._world, self._fleet, wanted, nats_url=where_workers_find_nats)
         self._announcer: Announcer | None = None
         self._conversation: Conversation | None = None
         self._statuses = Statuses(cluster, self._jobs, clock, self._announce, self._on_written)
@@ -323,11 +325,11 @@ class Replica:
         return self._turns.waiting(pool) + self._reconciler.ordered(pool) + self._reconciler.promised(pool)
 
     def _is_squeezed(self) -> bool:
-        """Whether the pod of some attempt has found no node for a while."""
+        """Whether the pod of some attempt has found no room for a while."""
         now = self._clock()
         return any(
             pod.job_uid
-            and pod.unschedulable.reason
+            and diagnosis.wants_room(pod)
             and pod.created is not None
             and (now - pod.created).total_seconds() > _SQUEEZED_AFTER
             for pod in self._world.pods.values()

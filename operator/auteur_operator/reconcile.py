@@ -23,7 +23,7 @@ from auteur_lifecycle import status as life
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.support import CLUSTER
 from auteur_operator import desired, diagnosis
-from auteur_operator.cluster import Cluster, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
+from auteur_operator.cluster import Cluster, ClusterError, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
 from auteur_operator.jobs import Jobs, Malformed
 from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
 from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
@@ -89,8 +89,7 @@ class JobReconciler:
                 case None:
                     await self._clean_up(key)
                 case Malformed(job=job, refusal=refusal):
-                    if not job.status.finished:
-                        await self._statuses.write(job, life.refuse(job, refusal, self._clock()))
+                    await self._statuses.write(job, life.refuse(job, refusal, self._clock()))
                 case GenerationJob() as job:
                     try:
                         await self._look(job)
@@ -111,7 +110,7 @@ class JobReconciler:
         else:
             self._stand_down(job.metadata.uid, job.key)
         written = await self._statuses.write(job, status)
-        await self._remove_strays(written)
+        await self._remove_strays(written, before=job.status)
         self._set_timer(written, now)
 
     def _seen(self, job: GenerationJob) -> life.Seen:
@@ -146,11 +145,15 @@ class JobReconciler:
         if finished is not None:
             await self._remove_strays(finished)
 
-    async def _remove_strays(self, job: GenerationJob) -> None:
-        """Jobs of attempts that are not the one under way."""
-        status, uid = job.status, job.metadata.uid
+    async def _remove_strays(self, job: GenerationJob, before: GenerationJobStatus | None = None) -> None:
+        """Jobs of attempts that are not the one under way, where a pod of it runs; and of the one that was under way
+        `before`, where it never had a pod: a queue or a quota may let one in yet.
+        """
+        status, pods = job.status, self._world.pods_of_job(job.metadata.uid)
         wanted = status.attempt if status.dispatched and not status.finished and _has_own_pod(status) else 0
-        strays = {pod.attempt for pod in self._world.pods_of_job(uid) if not pod.ended and not pod.deleting}
+        strays = {pod.attempt for pod in pods if not pod.ended and not pod.deleting}
+        if before is not None and before.dispatched and _has_own_pod(before):
+            strays |= {before.attempt} - {pod.attempt for pod in pods}
         for attempt in sorted(strays - {wanted}):
             await self._remove(job, attempt)
 
@@ -289,9 +292,12 @@ class JobReconciler:
         self._queue.mark_at(job.key, time.monotonic() + min(_LONGEST_WAIT, max(2.0, waited / 4)))
 
     def _tier(self, job: GenerationJob) -> TierDeclaration | None:
+        """None, too, where GPUs are claimed: labels of nodes tell nothing of them then."""
         plan = job.status.plan
         runner = self._world.runner_of(plan.pool) if plan else None
-        return runner.tier(plan.tier.quality) if runner and plan else None
+        if plan is None or runner is None or desired.uses_dra(runner, self._supplies.surroundings):
+            return None
+        return runner.tier(plan.tier.quality)
 
     # ── evidence ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -348,7 +354,11 @@ class JobReconciler:
     async def _log(self, seen: Evidence) -> tuple[str, ...]:
         if seen.pod is None:
             return ()
-        return await self._cluster.log(seen.pod.namespace, seen.pod.name, desired.WORKER, _LOG_LINES)
+        try:
+            return await self._cluster.log(seen.pod.namespace, seen.pod.name, desired.WORKER, _LOG_LINES)
+        except ClusterError as error:  # its node may be away: its last words are, then, and not the judgement
+            log.info("log not read", pod=seen.pod.name, error=str(error))
+            return ()
 
     # ── what was written ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,12 +6,12 @@ Scaled up at once, down when idle; a busy worker is never chosen to go.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from auteur_contracts import names
 from auteur_contracts.orders import WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration
+from auteur_contracts.vocabulary import Quality
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_lifecycle.fleet import Fleet
@@ -60,8 +60,8 @@ class RunnerReconciler:
         self._queue = queue
         self._clock = clock
         self._on_ready = on_ready
-        self._surplus: dict[str, datetime] = {}
-        """pool → since when it has more workers than are needed"""
+        self._surplus: dict[str, pools.Surplus] = {}
+        """pool → that it has more workers than are needed"""
         self._counted_at: dict[Key, float] = {}
 
     async def look(self, key: Key) -> None:
@@ -79,24 +79,24 @@ class RunnerReconciler:
 
     # ── pools ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _size_tiers(self, runner: FunctionRunner) -> HeldUp | None:
-        """Returns what holds up a worker, if one is held up."""
+    async def _size_tiers(self, runner: FunctionRunner) -> dict[Quality, HeldUp]:
+        """Returns what holds up a worker, of each tier of which one is held up."""
         known = {each.quality: each for each in self._world.deployments_of(*_key(runner))}
         wanted = [tier for tier in runner.spec.tiers if tier.warm.max and runner.spec.image]
         for tier in wanted:
             await self._size(runner, tier, known.pop(tier.quality.value, None))
         await self._remove(list(known.values()))
-        return next((held for tier in wanted if (held := self._held_up(runner, tier))), None)
+        return {tier.quality: held for tier in wanted if (held := self._held_up(runner, tier))}
 
     async def _size(self, runner: FunctionRunner, tier: TierDeclaration, known: Deployment | None) -> None:
         pool = names.TierPool(*_key(runner), tier.quality.value)
         now = self._clock()
         have = known.replicas if known else 0
         size = pools.size(tier.warm, self._asked(str(pool)), have, self._surplus.get(str(pool)), now)
-        if size.surplus_since is None:
+        if size.surplus is None:
             self._surplus.pop(str(pool), None)
         else:
-            self._surplus[str(pool)] = size.surplus_since
+            self._surplus[str(pool)] = size.surplus
         if size.again_at is not None:
             wait = max(0.0, (size.again_at - now).total_seconds())
             self._queue.mark_at(_key(runner), time.monotonic() + wait + 0.05)
@@ -132,8 +132,9 @@ class RunnerReconciler:
 
     def _held_up(self, runner: FunctionRunner, tier: TierDeclaration) -> HeldUp | None:
         pool = names.TierPool(*_key(runner), tier.quality.value)
+        by_labels = not desired.uses_dra(runner, self._supplies.surroundings)
         for pod in self._world.pods_of_pool(desired.pool_label(pool)):
-            held = diagnosis.held_up(pod, tier, self._supplies.known_nodes)
+            held = diagnosis.held_up(pod, tier if by_labels else None, self._supplies.known_nodes)
             if held is not None:
                 return held
         return None
@@ -145,9 +146,10 @@ class RunnerReconciler:
 
     # ── readiness ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _tell(self, runner: FunctionRunner, held: HeldUp | None) -> None:
+    async def _tell(self, runner: FunctionRunner, held: dict[Quality, HeldUp]) -> None:
         beats = self._fleet.of_runner(runner.metadata.name)
-        status = pools.readiness(runner, beats, self._supplies.known_nodes, held)
+        nodes = None if desired.uses_dra(runner, self._supplies.surroundings) else self._supplies.known_nodes
+        status = pools.readiness(runner, beats, nodes, held)
         await self._put_status(_key(runner), int(runner.metadata.resource_version), status, runner)
 
     async def _put_status(

@@ -56,7 +56,7 @@ class Statuses:
 
     async def write(self, job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
         """Under `hold`. Without a change nothing is written. Raises Conflicted when the job has changed meanwhile (it
-        is read anew before), Gone when it is not there any more.
+        is read anew before), Gone when it is not there any more: the watch shows its end, and that is when it is said.
         """
         if status == job.status:
             return job
@@ -64,9 +64,6 @@ class Statuses:
             put = await self._cluster.replace(job_path(job.key, "status"), _status_manifest(job, status))
         except Conflicted:
             await self.refresh(job.key)
-            raise
-        except Gone:
-            self._jobs.drop(job.key, job.metadata.uid)
             raise
         version = put["metadata"]["resourceVersion"]
         meta = job.metadata.model_copy(update={"resource_version": version})
@@ -93,9 +90,7 @@ class Statuses:
     async def refresh(self, key: Key) -> None:
         """As the API server has it now."""
         raw = await self._cluster.find(job_path(key))
-        if raw is None:
-            self._jobs.drop(key, self._jobs.uid(key))
-        else:
+        if raw is not None:
             self._jobs.take(read(raw))
 
     def announce(self, before: GenerationJobStatus, job: GenerationJob) -> None:

@@ -26,7 +26,9 @@ _DEVICES_FRESH = 300.0
 
 
 class Supplies:
-    def __init__(self, cluster: Cluster, world: World, fleet: Fleet, settings: OperatorSettings) -> None:
+    def __init__(
+        self, cluster: Cluster, world: World, fleet: Fleet, settings: OperatorSettings, *, nats_url: str
+    ) -> None:
         self._cluster = cluster
         self._world = world
         self._fleet = fleet
@@ -37,7 +39,7 @@ class Supplies:
         self._nodes_at = float("-inf")
         self._devices_at = float("-inf")
         self.surroundings = Surroundings(
-            nats_url=settings.worker_nats_url,
+            nats_url=nats_url,
             image_pull_secrets=settings.image_pull_secrets,
             keep_finished_jobs=settings.keep_finished_jobs,
         )
@@ -58,8 +60,9 @@ class Supplies:
     async def prepare(self, namespace: str, runner: FunctionRunner, plan: Plan) -> None:
         """What the pod of an attempt refers to is in its namespace."""
         await self.worker_secret(namespace)
-        if plan.tier.vram_gigabytes and desired.uses_dra(runner, self.surroundings):
-            await self.claim_template(namespace, plan.tier.vram_gigabytes)
+        vram = desired.tier_of(runner, plan).vram_gigabytes
+        if vram and desired.uses_dra(runner, self.surroundings):
+            await self.claim_template(namespace, vram)
 
     async def worker_secret(self, namespace: str) -> None:
         if (namespace, desired.WORKER_SECRET) in self._prepared:
@@ -121,5 +124,5 @@ def node_of(raw: Raw) -> Node:
     return Node(
         name=raw["metadata"]["name"],
         gpus=int(gpus) if gpus.isdigit() else 0,
-        gpu_memory_gigabytes=int(memory) / 1024 if memory.isdigit() else 0.0,
+        gpu_memory_mib=int(memory) if memory.isdigit() else 0,
     )

@@ -159,13 +159,10 @@ class World:
     def deployments_of(self, namespace: str, runner: str) -> list[Deployment]:
         return [each for each in self.deployments.values() if (each.namespace, each.runner) == (namespace, runner)]
 
-    def take_namespace(self, raw: Raw) -> bool:
-        """Whether it was let in or out."""
+    def take_namespace(self, raw: Raw) -> None:
         meta = raw["metadata"]
         is_in = meta.get("labels", {}).get(names.LABEL_ENABLED) == "true" and not meta.get("deletionTimestamp")
-        changed = is_in is not (meta["name"] in self.enabled)
         (self.enabled.add if is_in else self.enabled.discard)(meta["name"])
-        return changed
 
 
 def _runner(raw: Raw) -> FunctionRunner | Unusable:
@@ -176,7 +173,10 @@ def _runner(raw: Raw) -> FunctionRunner | Unusable:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return _unusable(meta, f"{where}: {first['msg'].removeprefix('Value error, ')}")
-    wrong = check_schemas(runner) or _twice([function.name for function in runner.spec.functions], "functions")
+    functions = [function.name for function in runner.spec.functions]
+    # `low` and `draft` are two keys to the API server, and one tier.
+    qualities = [tier.quality.value for tier in runner.spec.tiers]
+    wrong = check_schemas(runner) or _twice(functions, "functions") or _twice(qualities, "tiers")
     return _unusable(meta, wrong) if wrong else runner
 
 
