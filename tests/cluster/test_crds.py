@@ -246,6 +246,16 @@ def test_what_may_be_changed(here: Kubectl) -> None:
     assert stored(here)["spec"]["cancel"] is True
 
 
+def test_null_is_nothing_elsewhere(here: Kubectl) -> None:
+    """What pydantic writes of fields that are not there."""
+    spec = GenerationJob.model_validate(
+        job(function="image-to-image", inputs=[{"name": "image", "from": {"job": "a"}}])
+    ).spec
+    here.create({**job(), "spec": spec.model_dump(mode="json")})
+    assert stored(here)["spec"]["inputs"] == [{"name": "image", "from": {"job": "a"}}]
+    assert "queue" not in stored(here)["spec"]
+
+
 def test_null_is_a_value_of_a_parameter_like_any_other(here: Kubectl) -> None:
     """CEL has trouble with it where the schema does not say nullable: then such a job could not even be suspended."""
     here.create(job(params={"prompt": "x", "seed": None}))

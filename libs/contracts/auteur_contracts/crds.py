@@ -108,8 +108,8 @@ _STAYS = f"k in {_FREE} || k in dyn(self)"
 _UNCHANGEABLE = "cannot be changed; make another job under another name, or delete this one first"
 _IMMUTABLE = Rule(
     # Over the fields there are, as dyn: so added and removed ones are seen, fields of later versions need no edit here,
-    # and `params`, which has no CEL type, is compared too.
-    f"dyn(self).all(k, {_KEPT}) && dyn(oldSelf).all(k, {_STAYS})",
+    # and `params`, which has no CEL type, is compared too. Equality first: every write of a status asks this.
+    f"self == oldSelf || dyn(self).all(k, {_KEPT}) && dyn(oldSelf).all(k, {_STAYS})",
     f"only suspend and cancel of a job can be changed; {_UNCHANGEABLE.partition('; ')[2]}",
     # CEL escapes its own words: `function` is the field __function__.
     f"(dyn(self).filter(k, !({_KEPT})) + dyn(oldSelf).filter(k, !({_STAYS})))"
