@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from auteur_contracts.names import API_VERSION, GROUP
-from auteur_contracts.quantities import LABEL_PATTERN
+from auteur_contracts.quantities import DURATION_PATTERN, LABEL_PATTERN
 from auteur_contracts.resources import FunctionRunner, GenerationJob
 from auteur_contracts.structural import ANYTHING, LIST_TYPE, Schema, structural
 
@@ -125,7 +125,7 @@ _STAYS_CANCELLED = Rule(
 _ONE_SOURCE = Rule("has(self.uri) != has(self.from)", 'an input needs either "uri" or "from", not both')
 _DURATION = Rule(
     # the form again, beside the pattern: an API server tells of both, and this one in words
-    "self.matches('^([0-9]+(ms|s|m|h|d))+$') && self.matches('[1-9]')",
+    f"self.matches('{DURATION_PATTERN}') && self.matches('[1-9]')",
     "write a duration like 90s, 10m or 1h30m, longer than nothing",
 )
 _NAME = Rule(
@@ -296,7 +296,7 @@ class _Writer:
             made[MAP_TYPE] = "atomic"
         if path in self.declaration.rules:
             made[RULES] = [rule.written() for rule in self.declaration.rules[path]]
-        if made.get("type") == "array":
+        if made.get("type") == "array" and LIST_TYPE not in made:
             made |= self._list(made["items"], path)
         return self._with_children(made, path)
 

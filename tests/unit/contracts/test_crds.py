@@ -13,7 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from pydantic import BaseModel, ValidationError, create_model
 
-from auteur_contracts.crds import DECLARATIONS, JOBS, RUNNERS, Declaration, NotDeclarable, crd, fields_of, schema_of
+from auteur_contracts.crds import (
+    AS_A_WHOLE,
+    DECLARATIONS,
+    JOBS,
+    RUNNERS,
+    Declaration,
+    NotDeclarable,
+    crd,
+    fields_of,
+    schema_of,
+)
 from auteur_contracts.orders import Outcome
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobSpec, GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Reason
@@ -173,6 +183,25 @@ def declared(annotation: Any, **more: Any) -> Declaration:
     spec = create_model("Spec", field=(annotation, ...))
     model = create_model("Thing", spec=(spec, ...), status=(spec, ...))
     return Declaration(model=model, plural="things", short="th", columns=(), **{"keys": {}, "rules": {}, **more})
+
+
+def test_how_lists_are_owned() -> None:
+    lists = {
+        name: {key: value for key, value in schema.items() if key.startswith("x-kubernetes-list")}
+        for name, annotation, more in (
+            ("words", list[str], {}),
+            ("set", set[str], {}),
+            ("keyed", list[Item], {"keys": {"spec.field": "name", "status.field": "name"}}),
+            ("whole", list[Item], {"keys": {"spec.field": AS_A_WHOLE, "status.field": AS_A_WHOLE}}),
+        )
+        for schema in [schema_of(declared(annotation, **more))["properties"]["spec"]["properties"]["field"]]
+    }
+    assert lists == {
+        "words": {"x-kubernetes-list-type": "atomic"},
+        "set": {"x-kubernetes-list-type": "set"},
+        "keyed": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        "whole": {"x-kubernetes-list-type": "atomic"},
+    }
 
 
 class Item(BaseModel):
