@@ -67,6 +67,9 @@ class Turns:
         """pool → how many wait for a worker of it"""
         self._active: defaultdict[str, set[str]] = defaultdict(set)
         """namespace → uids of jobs that are under way"""
+        self._turns = 0
+        self._last_turn: dict[str, int] = {}
+        """namespace → which turn was its last: the older, the sooner it has another"""
 
     # ── keeping ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -97,7 +100,10 @@ class Turns:
 
     def begin(self, namespace: str, uid: str) -> None:
         """It is under way: it counts against its namespace."""
-        self._active[namespace].add(uid)
+        if uid not in self._active[namespace]:
+            self._active[namespace].add(uid)
+            self._turns += 1
+            self._last_turn[namespace] = self._turns
 
     def end(self, namespace: str, uid: str) -> None:
         self._active[namespace].discard(uid)
@@ -131,21 +137,25 @@ class Turns:
                 yield from (self._standing[uid][0] for uid in line.uids())
 
     def next(self, supply: Callable[[str], Supply]) -> Turn | None:
-        """The namespace with the fewest jobs under way goes first, of those whose first job can go at all."""
-        best: tuple[int, Place, Turn] | None = None
+        """The namespace with the fewest jobs under way goes first, of those whose first job can go at all; of two, the
+        one that has not had a turn for longer; and only then priority and age.
+        """
+        best: tuple[tuple[int, int, Place], Turn] | None = None
         for namespace, lines in self._lines.items():
             active = self.active(namespace)
-            if active >= self._limit or (best is not None and active > best[0]):
+            if active >= self._limit:
                 continue
             for want, line in lines.items():
-                head = line.head
-                if head is None or (best is not None and (active, head) >= best[:2]):
+                if (head := line.head) is None:
+                    continue
+                rank = (active, self._last_turn.get(namespace, 0), head)
+                if best is not None and rank >= best[0]:
                     continue
                 carrier = Carrier.POD if want.alone else self._carrier(want.pool, supply(want.pool))
                 if carrier is not None:
                     key, _ = self._standing[head.uid]
-                    best = (active, head, Turn(key, head.uid, want.pool, carrier))
-        return None if best is None else best[2]
+                    best = (rank, Turn(key, head.uid, want.pool, carrier))
+        return None if best is None else best[1]
 
     def _carrier(self, pool: str, supply: Supply) -> Carrier | None:
         """None: wait, a worker is coming for everybody who stands here."""
