@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import node
+from tests.support.cluster.helm import Helm
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.node import NodeRig
 from tests.support.waiting import wait_for
@@ -210,6 +211,10 @@ def test_programs_outside_reach_the_api(node_rig: NodeRig, kubectl: Kubectl) -> 
     assert outside.get("nodes")["items"][0]["metadata"]["name"] == kubectl.get("nodes")["items"][0]["metadata"]["name"]
 
 
+def test_helm_talks_to_it(helm: Helm) -> None:
+    assert json.loads(helm("list", "--all-namespaces", "--output", "json")) == []
+
+
 # ── what is left ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -260,7 +265,8 @@ def test_nothing_is_left_of_a_rig(tmp_path: Path) -> None:
     assert network not in networks()
     assert mounts(rig.folder, tmp_path) == []
     assert cgroups(tmp_path / "state") == []
-    assert not rig.folder.exists()
+    kept = {path.name for path in (tmp_path / "state").iterdir() if path.is_dir()}
+    assert kept == {"base", "buildah", "buildah-run", "built", "containerd", "logs", "registry", "settings"}
 
 
 KILLED = """

@@ -2,6 +2,8 @@
 what `ImageStore.build` made is there by its id, or by the name that `ImageStore.tag` gave it; nothing is pulled.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -101,11 +103,11 @@ def composing(
 ) -> Iterator[Compose]:
     """Nothing is up yet; at the end nothing is left, neither containers nor volumes."""
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="auteur-compose-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        store = images or ImageStore(state_folder())
+        folder = stack.enter_context(_own_folder(store.folder / "compose"))
         for hierarchy in cgroups.hierarchies():
             stack.callback(cgroups.remove_unused, hierarchy / "libpod_parent")
-        settings = _settings(folder, images or ImageStore(state_folder()))
+        settings = _settings(folder, store)
         enclosure = stack.enter_context(enclosed({Path("/var/lib/containers"): folder / "containers"}))
         yield Compose(file.resolve(), enclosure, {**settings, **(environment or {})})
 
@@ -119,3 +121,20 @@ def _settings(folder: Path, images: ImageStore) -> dict[str, str]:
         "CONTAINERS_STORAGE_CONF": str(storage),
         "DISABLE_HC_SYSTEMD": "true",  # else a container with a health check does not start
     }
+
+
+@contextmanager
+def _own_folder(parent: Path) -> Iterator[Path]:
+    """An empty one. Those of runs that were killed are removed: nobody holds their locks any more."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for other in parent.iterdir():
+        with contextlib.suppress(OSError), (other / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(other)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)

@@ -71,13 +71,14 @@ class ImageStore:
         target: str = "",
         seconds: float = 30 * _MINUTES,
     ) -> Image:
-        """An image of `dockerfile` (the context's own, unless given). What git ignores in `context` does not count as a
-        change. Where `build_args` are not given, the bases are ours: BASE_IMAGE and BUILD_IMAGE (the same with pip).
+        """An image of `dockerfile` (the context's own, unless given). What counts as a change is what the file copies
+        from `context`, without what git ignores there. Where `build_args` are not given, the bases are ours: BASE_IMAGE
+        and BUILD_IMAGE (the same with pip).
         """
         file = dockerfile or context / "Dockerfile"
         arguments = self._bases() if build_args is None else build_args
         words = json.dumps([file.read_text(), sorted(arguments.items()), target]).encode()
-        note = self.folder / "built" / _digest([words, *_content(context)])
+        note = self.folder / "built" / _digest([words, *_content(context, _copied(file.read_text()))])
         if note.exists() and self._exists(note.read_text()):
             return Image(name, note.read_text())
         image = Image(name, self._bud(file, context, arguments, target, seconds))
@@ -86,11 +87,11 @@ class ImageStore:
         return image
 
     def push(self, image: Image, registry: Registry) -> str:
-        """The image's reference for pods. Layers go as they are: squeezing them costs more than the disk they take."""
+        """The image's reference for pods. Squeezed the cheap way: torch's layer would take minutes by gzip."""
         reference = registry.reference(image.name, image.tag)
         if not registry.has(image.name, image.tag):
-            how = ("--quiet", "--disable-compression", "--tls-verify=false")
-            push = self._buildah("push", *how, image.id, f"docker://{reference}")
+            squeezed = ("--format=oci", "--compression-format=zstd", "--compression-level=1")
+            push = self._buildah("push", "--quiet", *squeezed, "--tls-verify=false", image.id, f"docker://{reference}")
             _run((*registry.enclosure.network, *push), 20 * _MINUTES)
         return reference
 
@@ -150,9 +151,19 @@ class ImageStore:
 # ── what an image is made from ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _content(context: Path) -> Iterator[bytes]:
-    """Of every file: its path, whether it can be run, and what is in it."""
-    for path in _files(context):
+def _copied(dockerfile: str) -> tuple[str, ...]:
+    """What a Dockerfile copies from its context, as paths in it; everything where that is not plain to see."""
+    lines = dockerfile.replace("\\\n", " ").splitlines()
+    copies = [line.split()[1:] for line in lines if line.startswith(("COPY ", "ADD "))]
+    local = [words for words in copies if not any(word.startswith("--from=") for word in words)]
+    sources = [word for words in local for word in words[:-1] if not word.startswith("--")]
+    plain = not any(set(word) & set('$*?["') for word in sources)
+    return tuple(sorted({os.path.normpath(word) for word in sources})) if plain else (".",)
+
+
+def _content(context: Path, paths: Sequence[str]) -> Iterator[bytes]:
+    """Of every file in them: its path, whether it can be run, and what is in it."""
+    for path in _files(context, paths) if paths else ():
         if path.is_symlink():
             yield f"{path.relative_to(context)} → {path.readlink()}".encode()
         elif path.is_file():  # git also lists what was deleted
@@ -161,12 +172,13 @@ def _content(context: Path) -> Iterator[bytes]:
             yield path.read_bytes()
 
 
-def _files(context: Path) -> list[Path]:
-    listing = ("git", "-C", context, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def _files(context: Path, paths: Sequence[str]) -> list[Path]:
+    listing = ("git", "-C", context, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
     listed = subprocess.run(listing, capture_output=True, text=True, check=False)
     if listed.returncode == 0 and listed.stdout:
         return sorted({context / name for name in listed.stdout.rstrip("\0").split("\0")})
-    return sorted(path for path in context.rglob("*") if not path.is_dir())
+    found = (each for path in paths for each in (context / path, *(context / path).rglob("*")))
+    return sorted({path for path in found if not path.is_dir()})
 
 
 def _digest(parts: Iterable[bytes]) -> str:

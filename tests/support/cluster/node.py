@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -94,15 +93,13 @@ class NodeRig(Cluster):
 
 @contextmanager
 def running(state: Path | None = None) -> Iterator[NodeRig]:
-    """A ready node; nothing of it is left at the end but what `state` keeps: images, built, pushed and pulled. Two at
-    once need two states: the second waits for the first.
+    """A ready node; nothing of it is left at the end but what `state` keeps: images, built, pushed and pulled, and the
+    logs of the last run. Two at once need two states: the second waits for the first.
     """
     kept = state or state_folder()
     with ExitStack() as stack:
         stack.enter_context(_alone(kept))
-        # Not one of pytest's folders: kubelet and runtime make sockets, whose paths must be short.
-        folder = Path(tempfile.mkdtemp(prefix="auteur-node-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(_emptied(kept / "run"))
         stack.enter_context(cgroups.made(_cgroup(kept)))
         enclosure = stack.enter_context(enclosed(_mounts(kept, folder)))
         # Services' addresses exist in the proxy's rules only; a packet needs a route to get as far as those.
@@ -113,20 +110,14 @@ def running(state: Path | None = None) -> Iterator[NodeRig]:
 
 
 def _started(rig: NodeRig) -> NodeRig:
-    try:
-        rig.registry.process.start()
-        rig.base_image("pause")
-        rig.containerd.start()
-        _forget_containers(rig)
-        rig.control.start()
-        for part in (rig.kubelet, rig.proxy, rig.dns):
-            part.start()
-        wait_for(lambda: rig.ready, "the node to be ready", seconds=60)
-    except BaseException:
-        kept = Path(tempfile.mkdtemp(prefix="auteur-node-logs-"))
-        for log in (*rig.folder.glob("*.log"), *rig.control.folder.glob("*.log")):
-            shutil.copy(log, kept)
-        raise
+    rig.registry.process.start()
+    rig.base_image("pause")
+    rig.containerd.start()
+    _forget_containers(rig)
+    rig.control.start()
+    for part in (rig.kubelet, rig.proxy, rig.dns):
+        part.start()
+    wait_for(lambda: rig.ready, "the node to be ready", seconds=60)
     return rig
 
 
@@ -342,6 +333,22 @@ def _alone(state: Path) -> Iterator[None]:
     with (state / "lock").open("a+") as file:
         wait_for(lambda: _taken(file.fileno()), f"another node rig to end, which uses {state}", seconds=_LOCKED_FOR)
         yield
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """Without what a killed run left there. Its logs outlive it, until those of the next run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        logs = folder.with_name("logs")
+        shutil.rmtree(logs, ignore_errors=True)
+        logs.mkdir()
+        for log in (*folder.glob("*.log"), *folder.glob("control/*.log")):
+            shutil.move(log, logs)
+        shutil.rmtree(folder)
 
 
 def _taken(file: int) -> bool:

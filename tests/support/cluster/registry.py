@@ -46,10 +46,14 @@ def registry(enclosure: Enclosure, folder: Path, log: Path) -> Registry:
     return Registry(process, enclosure)
 
 
+# To who accepts something else only, the registry says that it has nothing.
+_MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+
+
 def _has(name: str, tag: str) -> bool:
     connection = http.client.HTTPConnection(LOOPBACK, PORT, timeout=10)
     try:
-        connection.request("HEAD", f"/v2/{name}/manifests/{tag}", headers={"Accept": "*/*"})
+        connection.request("HEAD", f"/v2/{name}/manifests/{tag}", headers={"Accept": _MANIFESTS})
         return connection.getresponse().status == 200
     finally:
         connection.close()
