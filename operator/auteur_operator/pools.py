@@ -44,15 +44,14 @@ def size(warm: Warm, demand: Demand, have: int, surplus: Surplus | None, now: da
     least = 0 if demand.squeezed else warm.min
     wanted = min(max(demand.busy + demand.waiting, least), warm.max)
     needed = max(wanted, demand.busy)
+    have = min(have, max(warm.max, needed))  # a maximum that was lowered does not wait for idleness
     if have <= needed or demand.squeezed:
         return Size(needed)
     idle = timedelta(seconds=warm.idle_seconds)
     known = Surplus(surplus.since, max(surplus.most, needed)) if surplus else Surplus(now, needed)
-    # More than the maximum (it was lowered) does not wait for idleness.
-    allowed = min(have, max(warm.max, needed))
     if now < known.since + idle:
-        return Size(allowed, known, known.since + idle)
-    kept = min(allowed, known.most)
+        return Size(have, known, known.since + idle)
+    kept = min(have, known.most)
     return Size(kept) if kept == needed else Size(kept, Surplus(now, needed), now + idle)
 
 
