@@ -36,7 +36,7 @@ async def serve(settings: Settings) -> None:
     lease = (wanted.namespace, LEASE)
     leader = Leader(cluster, *lease, identity_of(wanted.identity), _times(wanted))
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT):  # until Kopf does the same
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         async with health.serve(wanted.http_host, wanted.http_port, state, metrics) as port:
@@ -44,7 +44,7 @@ async def serve(settings: Settings) -> None:
             async with asyncio.TaskGroup() as group:
                 parts = [
                     group.create_task(health.feel_pulse(state, metrics)),
-                    group.create_task(_watch(settings, replica, lease, access)),
+                    group.create_task(_watch(settings, replica, lease, access, stop)),
                     group.create_task(_lead(leader, replica, state)),
                 ]
                 await _first(stop, parts)
@@ -65,7 +65,10 @@ async def _first(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
             raise RuntimeError(f"a part of the operator ended: {task.get_name()}")
 
 
-async def _watch(settings: Settings, replica: Replica, lease: tuple[str, str], access: object) -> None:
+async def _watch(
+    settings: Settings, replica: Replica, lease: tuple[str, str], access: object, stop: asyncio.Event
+) -> None:
+    """Kopf takes the signals for itself: when it ends well, somebody said stop."""
     wanted = settings.operator
     only = {*wanted.namespaces, wanted.namespace} if wanted.namespaces else set()
     await kopf.operator(
@@ -75,6 +78,8 @@ async def _watch(settings: Settings, replica: Replica, lease: tuple[str, str], a
         clusterwide=not only,
         namespaces=sorted(only),
     )
+    stop.set()
+    await asyncio.get_running_loop().create_future()  # until we are cancelled with the others
 
 
 async def _lead(leader: Leader, replica: Replica, state: Health) -> None:

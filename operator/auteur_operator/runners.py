@@ -11,7 +11,7 @@ from typing import Any
 from auteur_contracts import names
 from auteur_contracts.orders import WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration
-from auteur_contracts.vocabulary import Quality
+from auteur_contracts.vocabulary import Quality, Reason
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_lifecycle.fleet import Fleet
@@ -133,9 +133,9 @@ class RunnerReconciler:
     def _held_up(self, runner: FunctionRunner, tier: TierDeclaration) -> HeldUp | None:
         pool = names.TierPool(*_key(runner), tier.quality.value)
         by_labels = not desired.uses_dra(runner, self._supplies.surroundings)
-        for pod in self._world.pods_of_pool(desired.pool_label(pool)):
+        for pod in sorted(self._world.pods_of_pool(desired.pool_label(pool)), key=lambda pod: pod.name):
             held = diagnosis.held_up(pod, tier if by_labels else None, self._supplies.known_nodes)
-            if held is not None:
+            if held is not None and held.reason is not Reason.POD_STARTING:  # which it is for a moment, each of them
                 return held
         return None
 
