@@ -4,9 +4,12 @@ does, and nothing that is another's word.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import httpx
 import pytest
 
 from auteur_contracts import names, subjects
@@ -27,13 +30,19 @@ from auteur_contracts.subjects import (
 )
 from auteur_kit import streams
 from auteur_kit.bus import Bus, Consumer, Delivery
-from auteur_kit.settings import NatsSettings
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_kit.store import Store
+from auteur_runner.describe import describe
+from auteur_runner.function import Runner
 from auteur_standalone import parts
 from auteur_standalone.ports import free_ports
 from tests.support.cluster.helm import Helm
+from tests.support.echo import Echo
+from tests.support.scripted import register
 from tests.support.servers import ServerProcess, _says_info
 from tests.support.waiting import eventually
 
+ROOT = Path(__file__).parents[2]
 OWN, OTHER = "studio", "somebody-elses"
 """The namespace that the gateway serves, and one that it does not."""
 POOL = str(names.TierPool("auteur", "diffusion-tiny", "standard"))
@@ -186,6 +195,70 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
     position = await gateway.position()
     replayed = [each.subject async for each in gateway.replay(f"auteur.event.v1.{OWN}.>", after=0, until=position.last)]
     assert replayed == facts
+
+
+async def test_the_programs_themselves_make_something(
+    url: str, users: Users, store: Store, store_settings: StoreSettings, tmp_path: Path
+) -> None:
+    """Gateway, engine (it speaks as the operator does) and worker, each as its own user: asked for, made, told."""
+    del users, store  # the streams are empty, the bucket is there
+    port = free_ports(1)[0]
+    register(tmp_path / "runners", describe(Runner.of(Echo)))
+    s3 = store_settings.secret_key.get_secret_value()
+    environment = {
+        "AUTEUR_NATS__URL": url,
+        "AUTEUR_STORE__URL": store_settings.url,
+        "AUTEUR_STORE__ACCESS_KEY": store_settings.access_key,
+        "AUTEUR_STORE__SECRET_KEY": s3,
+        "AUTEUR_STORE__BUCKET": store_settings.bucket,
+        "AUTEUR_ENGINE__NAMESPACE": OWN,
+        "AUTEUR_ENGINE__SECRET": "signs-reports",
+        "AUTEUR_ENGINE__DATABASE": str(tmp_path / "engine.db"),
+        "AUTEUR_ENGINE__RUNNERS": str(tmp_path / "runners"),
+        "AUTEUR_GATEWAY__NAMESPACE": OWN,
+        "AUTEUR_GATEWAY__PORT": str(port),
+        "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite:///{tmp_path / 'gateway.db'}",
+        "AUTEUR_AGENT__RUNNER": "echo",
+        "AUTEUR_AGENT__TARGET": "tests.support.echo:Echo",
+        "AUTEUR_AGENT__DIRECTORY": str(ROOT),
+        "AUTEUR_AGENT__SCRATCH": str(tmp_path / "scratch"),
+        "AUTEUR_AGENT__READY_FILE": str(tmp_path / "ready"),
+    }
+
+    def program(user: str, *module: str, ready: Callable[[], bool]) -> ServerProcess:
+        credentials = {"AUTEUR_NATS__USER": user, "AUTEUR_NATS__PASSWORD": PASSWORDS[user]}
+        argv = (sys.executable, "-m", *module)
+        return ServerProcess(user, argv, tmp_path / f"{user}.log", ready, env={**environment, **credentials})
+
+    programs = [
+        program("operator", "auteur_standalone.engine", ready=lambda: True),
+        program("worker", "auteur_runner", "agent", ready=(tmp_path / "ready").exists),
+        program("gateway", "auteur_gateway", ready=lambda: _ready(port)),
+    ]
+    with contextlib.ExitStack() as stack:
+        for each in programs:
+            stack.callback(each.stop)
+            each.start()
+        async with httpx.AsyncClient(base_url=f"http://{parts.LOOPBACK}:{port}") as client:
+
+            async def asked() -> str:
+                reply = await client.post("/v1/generations", json={"function": "echo", "params": {"text": "hello"}})
+                return reply.json()["job_id"] if reply.status_code == httpx.codes.ACCEPTED else ""
+
+            job = await eventually(asked, "the catalogue to reach the gateway")
+
+            async def done() -> bool:
+                return (await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done"
+
+            await eventually(done, "the job to be done", seconds=30)
+    for each in programs:
+        assert "ermission" not in each.log.read_text()
+
+
+def _ready(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://{parts.LOOPBACK}:{port}/readyz").status_code == httpx.codes.OK
+    return False
 
 
 async def test_the_gateway_reads_the_catalogue(users: Users) -> None:
