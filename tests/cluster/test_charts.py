@@ -1,12 +1,16 @@
 """The charts: what they render to, what they refuse, and what a real API server makes of it."""
 
+import base64
 import contextlib
+import http.server
 import os
 import subprocess
 import sys
+import threading
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -388,6 +392,119 @@ def test_editors_of_a_namespace_may_ask_for_pictures(with_resources: Kubectl, na
         "functionrunners.auteur.studio": ("create", "patch", "update", "delete"),
     }
     assert not any(answers(with_resources, asked(painter, namespace, beyond)).values())
+
+
+# ── what the charts' own pods run ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Runs a program of the chart as its pod would, but on this machine: with a service account's token."""
+
+    cluster: Cluster
+    namespace: str
+    folder: Path
+
+    def run(self, file: str, account: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        kubeconfig = yaml.safe_load(self.cluster.service_account(self.namespace, account).read_text())
+        server = kubeconfig["clusters"][0]["cluster"]
+        (self.folder / "token").write_text(kubeconfig["users"][0]["user"]["token"])
+        (self.folder / "ca.crt").write_bytes(base64.b64decode(server["certificate-authority-data"]))
+        text = (CHARTS / "auteur" / "files" / file).read_text()
+        for pods, ours in {
+            "/var/run/secrets/kubernetes.io/serviceaccount": str(self.folder),
+            "https://kubernetes.default.svc": server["server"],
+        }.items():
+            assert pods in text
+            text = text.replace(pods, ours)
+        argv = (sys.executable, "-I", "-c", text)
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextlib.contextmanager
+def hooks_of(part: str, resources: list[dict[str, Any]], kubectl: Kubectl) -> Iterator[None]:
+    """The account and roles of a hook, without its pod."""
+    made = [
+        each
+        for each in resources
+        if each["metadata"]["name"].endswith(f"-{part}") and each["kind"] not in {"Job", "Pod"}
+    ]
+    kubectl.apply(*made)
+    try:
+        yield
+    finally:
+        kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=yaml.safe_dump_all(made))
+
+
+def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: ControlPlane, tmp_path: Path) -> None:
+    """Workers' credentials in every namespace, and the lease; another's Secret stays, and is not even seen."""
+    admin = own_control_plane.kubectl
+    here, there = admin.within("auteur"), admin.within("team-a")
+    for place in (here, there):
+        admin("create", "namespace", place.namespace)
+        place("create", "secret", "generic", "auteur-worker")
+    here("create", "secret", "generic", "somebody-elses")
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
+    here.apply(lease)
+    with hooks_of("cleanup", helm.resources("auteur"), admin):
+        inside = Inside(own_control_plane, "auteur", tmp_path)
+        done = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES="[]")
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert done.stdout.splitlines() == [
+            "deleted /api/v1/namespaces/auteur/secrets/auteur-worker",
+            "deleted /api/v1/namespaces/team-a/secrets/auteur-worker",
+            "deleted /apis/coordination.k8s.io/v1/namespaces/auteur/leases/auteur-operator",
+        ]
+        again = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES='["team-a"]')
+        assert (again.stdout, again.stderr) == ("", "")
+        account = "system:serviceaccount:auteur:auteur-cleanup"
+        reading = {"secrets": ("get", "list", "watch", "create"), "pods": ("list",)}
+        assert not any(answers(admin, asked(account, "auteur", reading)).values())
+    assert here("get", "secrets,leases", "-o", "name").split() == ["secret/somebody-elses"]
+    assert there("get", "secrets", "-o", "name") == ""
+
+
+def test_the_chart_s_own_test_asks_the_cluster_and_the_operator(
+    helm: Helm, control_plane: Cluster, with_resources: Kubectl, namespace: str, release: str, tmp_path: Path
+) -> None:
+    rendered = helm.resources("auteur", release=release, namespace=namespace)
+    with hooks_of("test-operator", rendered, with_resources), answering(b"ok") as url:
+        inside = Inside(control_plane, namespace, tmp_path)
+        done = inside.run("test_operator.py", f"{release}-test-operator", NAMESPACE=namespace, URL=url)
+        assert (done.stderr, done.returncode) == ("", 0)
+        assert [line.rpartition("/")[2] for line in done.stdout.splitlines()] == [
+            "generationjobs answers",
+            "functionrunners answers",
+            "readyz answers",
+        ]
+
+
+@contextlib.contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """An HTTP server that says one thing."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://{LOOPBACK}:{server.server_port}/readyz"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_chart_s_own_test_reads_what_the_gateway_says() -> None:
+    program = (sys.executable, "-I", CHARTS / "auteur" / "files" / "test_gateway.py")
+    with answering(b'{"status": "healthy", "checks": {"nats": "ok"}}') as url:
+        done = subprocess.run(program, env={"URL": url}, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 # ── a release's life ──────────────────────────────────────────────────────────────────────────────────────────────────
