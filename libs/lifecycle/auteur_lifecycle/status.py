@@ -467,14 +467,17 @@ def _start_deadline(job: GenerationJob, now: datetime) -> GenerationJobStatus | 
     until = starts_by(job)
     if until is None or now <= until:
         return None
-    held = job.status.condition(ConditionType.DISPATCHED)
-    waited, remedy = _what_it_waited_for(held)
+    waited, remedy = _what_it_waited_for(job.status)
     message = f"It did not start within spec.startDeadline. {waited}".strip()
     return _fail(job, _failure(Fault.PLATFORM, Reason.START_DEADLINE_EXCEEDED, message, remedy), now)
 
 
-def _what_it_waited_for(held: Condition | None) -> tuple[str, str]:
+def _what_it_waited_for(status: GenerationJobStatus) -> tuple[str, str]:
     """Said with what may help."""
+    held_up = status.condition(ConditionType.RUNNING)
+    if status.dispatched and held_up is not None and held_up.message:  # its pod could not begin, and that says more
+        return held_up.message, "Raise spec.startDeadline if it only takes longer."
+    held = status.condition(ConditionType.DISPATCHED)
     if held is None:
         return "", ""
     if held.reason is Reason.WAITING_FOR_INPUTS:

@@ -254,6 +254,16 @@ def test_an_attempt_with_a_pod_says_why_it_does_not_run_yet() -> None:
     assert status.hold_up(again, Reason.UNSCHEDULABLE, "No node offers 24 GB.", after(2)) is held
 
 
+def test_a_pod_that_never_began_is_what_the_start_deadline_tells_of() -> None:
+    one = waiting(startDeadline="10m")
+    one = having(one, dispatch(one, NOW, pod=True))
+    one = having(one, status.hold_up(one, Reason.UNSCHEDULABLE, "No node offers 24 GB.", after(1)))
+    found = next_status(one, seen(), after(601))
+    waited = "It did not start within spec.startDeadline. No node offers 24 GB. "
+    remedy = "Raise spec.startDeadline if it only takes longer."
+    assert said(found, FINISHED)[1:] == (Reason.START_DEADLINE_EXCEEDED, waited + remedy)
+
+
 def test_a_pod_that_told_its_end_counts_as_its_own_claim() -> None:
     one = waiting()
     one = having(one, dispatch(one, NOW, pod=True))
