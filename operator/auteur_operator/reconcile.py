@@ -244,6 +244,8 @@ class JobReconciler:
             self._stand_down(job.metadata.uid, job.key)
             self._queue.mark_at(job.key, time.monotonic() + _TRY_AGAIN)
             return life.wait(job, Reason.POD_REFUSED, diagnosis.refused_pod(error.said).message, now)
+        # A pod that nobody lets in makes no event: only looking shows that there is none.
+        self._queue.mark_at(job.key, time.monotonic() + _QUIET.total_seconds())
         return life.dispatch(job, now, pod=True)
 
     async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob:
