@@ -175,6 +175,27 @@ def test_an_image_that_is_missing_is_said_to_be(here: Kubectl) -> None:
     assert "not found" in wait_for(refused, "ErrImagePull", seconds=60)
 
 
+def test_a_claimed_volume_outlives_its_pod(here: Kubectl, python: str) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "kept"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "5Gi"}}},
+    }
+    here.create(claim)
+    for name, script in (
+        ("writing", "open('/data/it', 'w').write('kept')"),
+        ("reading", "print(open('/data/it').read())"),
+    ):
+        made = pod(name, python, script, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+        made["spec"]["securityContext"] = {"fsGroup": 65532}
+        made["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "kept"}}]
+        here.create(made)
+        assert ended(here, name)["exitCode"] == 0, here("logs", name)
+
+    assert here("logs", "reading") == "kept\n"
+
+
 def test_who_eats_the_memory_is_killed(here: Kubectl, python: str) -> None:
     here.create(pod("eating", python, "eaten = [bytearray(1 << 20) for _ in range(500)]", memory="48Mi"))
 

@@ -4,7 +4,6 @@ for their names, and a registry to pull from. No address outside can be reached 
 
 import fcntl
 import json
-import os
 import shutil
 import subprocess
 import zlib
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,6 +28,7 @@ DOMAIN = "cluster.local"
 _PODS = "198.19.0.0/17"
 _SERVICES = "198.19.128.0/17"
 _LOCKED_FOR = 900.0
+_VOLUMES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +60,6 @@ class NodeRig(Cluster):
     def base_image(self, variant: str = "python3") -> str:
         """What a pod names to run a bare base."""
         return self.images.push(self.images.base(variant), self.registry)
-
-    def run(self, program: str | Path, *words: str | Path, seconds: float = 60) -> str:
-        """What a program printed that runs outside of the node but in its network, with the administrator's kubeconfig:
-        helm, or one of our own commands.
-        """
-        done = subprocess.run(
-            (*self.prefix, program, *words),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
-        )
-        assert done.returncode == 0, f"{program} {' '.join(map(str, words))}:\n{done.stdout}{done.stderr}"
-        return done.stdout
 
     def kubeconfig_outside(self) -> Path:
         """The administrator's, for programs that are not in the rig's network: by a port on the machine's loopback."""
@@ -117,8 +103,39 @@ def _started(rig: NodeRig) -> NodeRig:
     rig.control.start()
     for part in (rig.kubelet, rig.proxy, rig.dns):
         part.start()
+    rig.kubectl.apply(*_volumes(rig.folder / "volumes"))
     wait_for(lambda: rig.ready, "the node to be ready", seconds=60)
     return rig
+
+
+def _volumes(folder: Path) -> Iterator[dict[str, Any]]:
+    """Folders of this machine for who claims storage: the kubelet gives them to a pod's group, as it does elsewhere.
+    Nobody empties one that was used; each is taken once.
+    """
+    yield {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NAME]}
+    for number in range(_VOLUMES):
+        path = folder / f"{number:02}"
+        path.mkdir(parents=True)
+        yield {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"local-{path.name}"},
+            "spec": {
+                "storageClassName": "local",
+                "capacity": {"storage": "1Ti"},  # whatever is claimed fits; the disk is shared
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "local": {"path": str(path)},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            },
+        }
 
 
 def _kill(rig: NodeRig) -> None:
