@@ -113,6 +113,13 @@ def _objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]
             yield from _objects(child, f"{path}/{key}")
 
 
+def test_skaffold_sets_values_that_there_are() -> None:
+    releases = yaml.safe_load((ROOT / "skaffold.yaml").read_text())["deploy"]["helm"]["releases"]
+    for release in releases:
+        known = set(_paths(values_of(release["name"])))
+        assert {*release.get("setValueTemplates", {}), *release.get("setValues", {})} - known == set()
+
+
 # ── who may say what ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
