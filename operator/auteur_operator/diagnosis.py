@@ -70,6 +70,12 @@ def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node]
             return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} is being started ({pod.waiting.reason}).")
 
 
+def name_taken(name: str) -> HeldUp:
+    """What was made under the name before may be on its way out, with the GenerationJob that it belonged to."""
+    why = f"There is a Job named {name} that belongs to something else."
+    return HeldUp(Reason.POD_REFUSED, _sentence(why, "Delete it if it does not go by itself."))
+
+
 def refused_pod(refusal: str) -> HeldUp:
     """The API server took the Job and not its pod: a quota, a LimitRange, a policy. `refusal` is what the Job
     controller was told.
@@ -135,6 +141,12 @@ def ended_without_report(pod: Pod, log_tail: Sequence[str] = ()) -> Failure:
         told = _told(pod.word) or "the kubelet said nothing"
         return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, f"Pod {pod.name} ended: {told}.", tail=log_tail)
     return _exited(pod, pod.terminated, log_tail)
+
+
+def taken_away(pod: Pod) -> Failure:
+    """It was deleted before it ran anything."""
+    told = ended_without_report(pod)
+    return told if told.fault is Fault.LOST else vanished(f"Pod {pod.name}")
 
 
 def ran_nothing(pod: Pod, why: str) -> Failure:

@@ -76,10 +76,24 @@ def judge(job: GenerationJob, seen: Evidence, tier: TierDeclaration | None) -> V
 def _before_its_end(job: GenerationJob, pod: Pod, seen: Evidence, tier: TierDeclaration | None) -> Verdict:
     if job.status.running:
         return Goes()
+    if pod.deleting:
+        return _before_it_goes(job, pod, seen)
     needs_nodes = bool(pod.unschedulable.reason and tier is not None and tier.vram_gigabytes)
     if needs_nodes and Ask.NODES not in seen.looked:
         return Ask.NODES
     return Goes(diagnosis.held_up(pod, tier, seen.nodes), again=needs_nodes)
+
+
+def _before_it_goes(job: GenerationJob, pod: Pod, seen: Evidence) -> Verdict:
+    """Deleted before its claim: it runs nothing any more, and on a node that died it would never be gone."""
+    for ask in (Ask.BATCH_JOB, Ask.RESULT):
+        if ask not in seen.looked:
+            return ask
+    if seen.result is not None:
+        return Reported(seen.result, pod.name)
+    if seen.batch_job is not None and seen.batch_job.suspended:
+        return _waits_for_quota(job)
+    return Broken(diagnosis.taken_away(pod))
 
 
 def _after_its_end(pod: Pod, seen: Evidence) -> Verdict:
@@ -131,11 +145,14 @@ def _without_pod(job: GenerationJob, seen: Evidence) -> Verdict:
             return Broken(diagnosis.unqueued(_queue(job)))
         return Broken(diagnosis.vanished("The attempt's Job" if made is None else "The attempt's pod"))
     if made.suspended:
-        why = f"Kueue has not admitted it yet: queue {_queue(job)}."
-        return Goes(HeldUp(Reason.WAITING_FOR_QUOTA, why), again=True)
+        return _waits_for_quota(job)
     if Ask.REFUSALS not in seen.looked:
         return Ask.REFUSALS
     return Goes(diagnosis.refused_pod(seen.refusal) if seen.refusal else None, again=True)
+
+
+def _waits_for_quota(job: GenerationJob) -> Goes:
+    return Goes(HeldUp(Reason.WAITING_FOR_QUOTA, f"Kueue has not admitted it yet: queue {_queue(job)}."), again=True)
 
 
 def _queue(job: GenerationJob) -> str:

@@ -108,33 +108,27 @@ def _terminated(raw: Raw) -> Terminated:
 class BatchJob:
     """The batch/v1 Job of one attempt."""
 
-    name: str
     uid: str
     job_uid: str
-    attempt: int
     plan: str
     """The plan that the attempt was made by, as JSON."""
     suspended: bool
     ended: bool
-    word: Word
-    """Of the condition that ended it."""
+    """Or about to be: it says so when its pods have."""
+    deleting: bool
+
+
+_ENDS = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 
 
 def batch_job_of(raw: Raw) -> BatchJob:
     meta = raw["metadata"]
-    labels = meta.get("labels", {})
-    conditions = {
-        each["type"]: each for each in raw.get("status", {}).get("conditions", ()) if each["status"] == "True"
-    }
-    end = conditions.get("Failed") or conditions.get("Complete") or {}
-    attempt = labels.get(names.LABEL_ATTEMPT, "")
+    said = raw.get("status", {}).get("conditions", ())
     return BatchJob(
-        name=meta["name"],
         uid=meta["uid"],
-        job_uid=labels.get(names.LABEL_JOB_UID, ""),
-        attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
+        job_uid=meta.get("labels", {}).get(names.LABEL_JOB_UID, ""),
         plan=meta.get("annotations", {}).get(names.ANNOTATION_PLAN, ""),
         suspended=bool(raw["spec"].get("suspend")),
-        ended=bool(end) or "FailureTarget" in conditions,
-        word=Word.of(end),
+        ended=any(each["type"] in _ENDS and each["status"] == "True" for each in said),
+        deleting=bool(meta.get("deletionTimestamp")),
     )

@@ -24,6 +24,7 @@ from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.support import CLUSTER
 from auteur_operator import desired, diagnosis
 from auteur_operator.cluster import Cluster, ClusterError, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
+from auteur_operator.diagnosis import HeldUp
 from auteur_operator.jobs import Jobs, Malformed
 from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
 from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
@@ -40,6 +41,8 @@ _QUIET = timedelta(seconds=3)
 _LONGEST_WAIT = 30.0
 _TRY_AGAIN = 10.0
 """Seconds after which a Job that the API server refused is tried again: a quota may have room by then."""
+_NAME_AGAIN = 1.0
+"""The same where the name is taken: mostly by what belonged to a deleted job of that name, and is about to go."""
 _LOG_LINES = 20
 _RESULT_BYTES = 4 * 1024**2
 
@@ -239,23 +242,31 @@ class JobReconciler:
         try:
             await self._cluster.create(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
         except Exists:
-            job = await self._adopt(job, attempt, now)
+            adopted = await self._adopt(job, attempt, now)
+            if adopted is None:
+                return self._refused(job, diagnosis.name_taken(manifest["metadata"]["name"]), now, again=_NAME_AGAIN)
+            job = adopted
         except (Forbidden, Invalid) as error:
-            self._stand_down(job.metadata.uid, job.key)
-            self._queue.mark_at(job.key, time.monotonic() + _TRY_AGAIN)
-            return life.wait(job, Reason.POD_REFUSED, diagnosis.refused_pod(error.said).message, now)
+            return self._refused(job, diagnosis.refused_pod(error.said), now)
         # A pod that nobody lets in makes no event: only looking shows that there is none.
         self._queue.mark_at(job.key, time.monotonic() + _QUIET.total_seconds())
         return life.dispatch(job, now, pod=True)
 
-    async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob:
-        """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one."""
-        name = names.attempt_name(job.metadata.name, attempt)
+    def _refused(
+        self, job: GenerationJob, held: HeldUp, now: datetime, again: float = _TRY_AGAIN
+    ) -> GenerationJobStatus:
+        """The attempt's Job could not be made. Its turn is another's meanwhile."""
+        self._stand_down(job.metadata.uid, job.key)
+        self._queue.mark_at(job.key, time.monotonic() + again)
+        return life.wait(job, held.reason, held.message, now)
+
+    async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob | None:
+        """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one.
+        None where it is not ours, or about to go.
+        """
         made = await self._batch_job(job, attempt)
-        if made is None:
-            raise Conflicted(f"create job {name}", "it was there and went away")
-        if made.job_uid != job.metadata.uid:
-            raise Conflicted(f"create job {name}", "a Job of that name belongs to somebody else; delete it")
+        if made is None or made.job_uid != job.metadata.uid or made.deleting:
+            return None
         if attempt > 1:
             return job
         try:

@@ -272,7 +272,8 @@ class Here:
         try:
             return await eventually(as_said, f"job {name} to be {says or 'as wanted'}", seconds=seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it is {seen.status.model_dump_json(indent=1) if seen else None}") from None
+            shown = seen.status.model_dump_json(indent=1, exclude_defaults=True, exclude={"plan"}) if seen else None
+            raise AssertionError(f"{error}; it is {shown}") from None
 
     async def until_gone(self, kind: str, name: str, seconds: float = 30) -> None:
         async def is_gone() -> bool:
