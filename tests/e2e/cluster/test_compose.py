@@ -3,6 +3,7 @@ the store; what is taken down and put up again has forgotten nothing.
 """
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from auteur_client.errors import Unreachable
 from auteur_contracts.vocabulary import ApiStatus, Quality
 from auteur_contracts.web.http import CreateGeneration, GenerationReply, HealthStatus
 from tests.e2e.cluster.conftest import Composing
-from tests.support.cluster import ours
+from tests.support.cluster import binaries, ours
 from tests.support.cluster.compose import Compose
 from tests.support.cluster.images import ImageStore, state_folder
 from tests.support.waiting import wait_for
@@ -103,6 +104,31 @@ def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     assert len(picture) == output.bytes
     assert health.status is HealthStatus.HEALTHY
+
+
+def test_media_lie_in_minio_where_that_is_the_store(compose: Composing, tmp_path: Path) -> None:
+    """The server itself, as scripts/cluster-tools builds it; compose.minio.yaml says how it is started."""
+    images = ImageStore(state_folder())
+    shutil.copy(binaries.find("minio"), tmp_path / "minio")
+    (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY minio /usr/local/bin/minio\n")
+    images.tag(images.build("auteur-test/minio", tmp_path), "localhost/auteur-test/minio:1")
+    ours.named(images, ("nats", "postgres", "gateway", "engine", ours.RUNNER_ECHO))
+    made = compose(FILE)
+    studio = with_variables(
+        made,
+        **SECRETS,
+        AUTEUR_POSTGRES_IMAGE=f"auteur-postgres:{ours.VERSION}",
+        AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO),
+        AUTEUR_MINIO_IMAGE="localhost/auteur-test/minio:1",
+        AUTEUR_STORE__PUBLIC_URL=f"http://127.0.0.1:{made.port(8333)}",
+    )
+    studio("--file", str(FILE.with_name("compose.minio.yaml")), "up", "--detach", "--no-build")
+    with connected(studio) as client:
+        until_it_serves(client, "echo")
+        job = finished(client, CreateGeneration(function="echo", params={"text": "in MinIO"}))
+        kept = b"".join(client.read_output(job.job_id, "echo.json"))
+    assert b"in MinIO" in kept
+    assert studio.podman("exec", studio.container("store"), "cat", "/proc/1/cmdline").startswith("minio")
 
 
 def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio: Compose) -> None:
