@@ -299,7 +299,8 @@ _DRAWN = (
     (re.compile(r"(?<=-\d-)[a-z0-9]{5}\b"), "XXXXX"),
     (re.compile(r"(Resource Version: +)\d+"), r"\1VERSION"),
     (re.compile(r"(Seed: +)\d+"), r"\1SEED"),
-    (re.compile(r"\b\d+m?s$", re.MULTILINE), "AGE"),
+    (re.compile(r"sha256:[0-9a-f]{64}"), "DIGEST"),
+    (re.compile(r"^([^:\n]*)\b\d+m?s$", re.MULTILINE), r"\1AGE"),  # the last column of a table
 )
 
 
