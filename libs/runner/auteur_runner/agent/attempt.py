@@ -22,6 +22,7 @@ from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions
 from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
+from auteur_runner.agent.memory import ControlGroup
 from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
 from auteur_runner.worker import Worker
@@ -51,6 +52,7 @@ class Surroundings:
     say: Callable[[Order, str, decisions.WorkerFact], None]
     now: Clock
     cancel_grace: timedelta
+    memory: ControlGroup
 
 
 class Attempt:
@@ -102,11 +104,14 @@ class Attempt:
 
     async def _run(self) -> Report:
         ending: protocol.Ending
+        kills = self._around.memory.kills()
         try:
             inputs = await self._fetch_inputs()
             ending = await self._execute(inputs) if self._stop is None else protocol.Cancelled()
         except _Failed as error:
             ending = protocol.Failed(failure=error.failure)
+        if isinstance(ending, protocol.Failed) and self._around.memory.kills() > kills:
+            ending = protocol.Failed(failure=decisions.memory_killed(ending.failure, self._around.memory.limit()))
         verdict = decisions.judge(ending, self._stop, self._grant.deadline_seconds)
         finished_at = self._around.now()
         outputs: tuple[Output, ...] = ()

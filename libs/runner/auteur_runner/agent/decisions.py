@@ -59,6 +59,21 @@ def deadline_exceeded(seconds: float) -> Failure:
     )
 
 
+def memory_killed(failure: Failure, limit: int | None) -> Failure:
+    """The function failed while the kernel was killing for memory: that was it. What is the user's fault or the
+    platform's stays theirs."""
+    if failure.fault is not Fault.FUNCTION:
+        return failure
+    full = f"its container's limit of {limit / 2**20:.0f} MiB" if limit else "the machine's"
+    return failure.model_copy(
+        update={
+            "reason": Reason.OUT_OF_MEMORY,
+            "message": f"The function's process was killed because memory was full: {full}.",
+            "remedy": 'Give the tier more memory ("resources.memory"), or ask for less: a lower quality, fewer pixels.',
+        }
+    )
+
+
 def input_failed(error: AuteurError, name: str, planned: Sequence[PlannedInput]) -> Failure:
     """What is not in the store does not come by trying again: who asked has to upload it, or to name what is there."""
     if isinstance(error, NotFound):
