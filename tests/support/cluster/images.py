@@ -77,8 +77,11 @@ class ImageStore:
         """
         file = dockerfile or context / "Dockerfile"
         arguments = self._bases() if build_args is None else build_args
-        words = json.dumps([file.read_text(), sorted(arguments.items()), target]).encode()
-        note = self.folder / "built" / _digest([words, *_content(context, _copied(file.read_text()))])
+        hidden = context / ".dockerignore"
+        told = (file.read_text(), hidden.read_text() if hidden.exists() else "", sorted(arguments.items()), target)
+        note = (
+            self.folder / "built" / _digest([json.dumps(told).encode(), *_content(context, _copied(file.read_text()))])
+        )
         if note.exists() and self._exists(note.read_text()):
             return Image(name, note.read_text())
         image = Image(name, self._bud(file, context, arguments, target, seconds))
@@ -157,7 +160,7 @@ def _copied(dockerfile: str) -> tuple[str, ...]:
     copies = [line.split()[1:] for line in lines if line.startswith(("COPY ", "ADD "))]
     local = [words for words in copies if not any(word.startswith("--from=") for word in words)]
     sources = [word for words in local for word in words[:-1] if not word.startswith("--")]
-    plain = not any(set(word) & set('$*?["') for word in sources)
+    plain = "type=bind" not in dockerfile and not any(set(word) & set('$*?["') for word in sources)
     return tuple(sorted({os.path.normpath(word) for word in sources})) if plain else (".",)
 
 
