@@ -25,6 +25,7 @@ from auteur_kit.logs import get_logger
 from auteur_kit.settings import NatsSettings, read_settings
 from auteur_runner.agent import termination
 from auteur_runner.agent.agent import Agent
+from auteur_runner.agent.first import stand_in_front
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentOptions, AgentSettings, Identity
 
@@ -45,9 +46,11 @@ def main(argv: Sequence[str]) -> int:
         parser.error(error.message)
     if options.runner == "" or options.target == "":
         parser.error("name whom to serve: --runner and --target, or AUTEUR_AGENT__RUNNER and AUTEUR_AGENT__TARGET")
+    _keep_to_ourselves()
+    if os.getpid() == 1:
+        stand_in_front()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
-    _keep_to_ourselves()
     _clear(identity.scratch)
     try:
         return asyncio.run(_Life(identity, settings.nats, options).live())
