@@ -76,12 +76,10 @@ class ImageStore:
         and BUILD_IMAGE (the same with pip).
         """
         file = dockerfile or context / "Dockerfile"
+        said, hidden = file.read_text(), context / ".dockerignore"
         arguments = self._bases() if build_args is None else build_args
-        hidden = context / ".dockerignore"
-        told = (file.read_text(), hidden.read_text() if hidden.exists() else "", sorted(arguments.items()), target)
-        note = (
-            self.folder / "built" / _digest([json.dumps(told).encode(), *_content(context, _copied(file.read_text()))])
-        )
+        told = (said, hidden.read_text() if hidden.exists() else "", sorted(arguments.items()), target)
+        note = self.folder / "built" / _digest([json.dumps(told).encode(), *_content(context, _copied(said))])
         if note.exists() and self._exists(note.read_text()):
             return Image(name, note.read_text())
         image = Image(name, self._bud(file, context, arguments, target, seconds))
