@@ -14,7 +14,7 @@ import pytest
 
 from auteur_client.client import Client
 from auteur_client.errors import Unreachable
-from auteur_contracts.vocabulary import ApiStatus, Quality
+from auteur_contracts.vocabulary import ApiStatus, Quality, Reason
 from auteur_contracts.web.http import CreateGeneration, GenerationReply, HealthStatus
 from tests.e2e.cluster.conftest import Composing
 from tests.support.cluster import binaries, ours
@@ -56,15 +56,20 @@ def connected(studio: Compose) -> Iterator[Client]:
         yield client
 
 
-def finished(client: Client, asked: CreateGeneration, *, seconds: float = 60) -> GenerationReply:
+def ended(client: Client, asked: CreateGeneration, *, seconds: float = 60) -> GenerationReply:
     job = client.create(asked)
 
-    def ended() -> GenerationReply | None:
+    def over() -> GenerationReply | None:
         seen = client.get(job.job_id)
         return seen if seen.status.finished else None
 
-    found = wait_for(ended, f"{job.job_id} to end", seconds=seconds)
+    found = wait_for(over, f"{job.job_id} to end", seconds=seconds)
     assert found is not None
+    return found
+
+
+def finished(client: Client, asked: CreateGeneration, *, seconds: float = 60) -> GenerationReply:
+    found = ended(client, asked, seconds=seconds)
     assert found.status is ApiStatus.DONE, found.message
     return found
 
@@ -129,6 +134,18 @@ def test_media_lie_in_minio_where_that_is_the_store(compose: Composing, tmp_path
         kept = b"".join(client.read_output(job.job_id, "echo.json"))
     assert b"in MinIO" in kept
     assert studio.podman("exec", studio.container("store"), "cat", "/proc/1/cmdline").startswith("minio")
+
+
+def test_a_function_that_eats_its_containers_memory_is_told_so(studio: Compose, tmp_path: Path) -> None:
+    (tmp_path / "narrow.yaml").write_text("services:\n  worker:\n    mem_limit: 200m\n")
+    studio("--file", str(tmp_path / "narrow.yaml"), "up", "--detach", "--no-build")
+    with connected(studio) as client:
+        until_it_serves(client, "echo")
+        job = ended(client, CreateGeneration(function="echo", params={"bytes": 250_000_000}, retries=0))
+        assert finished(client, CreateGeneration(function="echo"))
+    assert job.error is not None
+    assert job.error.reason is Reason.OUT_OF_MEMORY
+    assert "killed because memory was full: its container's limit of 200 MiB" in job.message
 
 
 def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio: Compose) -> None:
