@@ -446,21 +446,26 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
     here("create", "secret", "generic", "somebody-elses")
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
     here.apply(lease)
+    failed = {"restartPolicy": "Never", "containers": [{"name": "test", "image": "registry.test/none:1"}]}
+    here("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    here.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "auteur-test-gateway"}, "spec": failed})
     with hooks_of("cleanup", helm.resources("auteur"), admin):
         inside = Inside(own_control_plane, "auteur", tmp_path)
-        done = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES="[]")
+        tests = '["auteur-test-gateway", "auteur-test-operator"]'
+        done = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES="[]", TESTS=tests)
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout.splitlines() == [
             "deleted /api/v1/namespaces/auteur/secrets/auteur-worker",
             "deleted /api/v1/namespaces/team-a/secrets/auteur-worker",
             "deleted /apis/coordination.k8s.io/v1/namespaces/auteur/leases/auteur-operator",
+            "deleted /api/v1/namespaces/auteur/pods/auteur-test-gateway",
         ]
-        again = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES='["team-a"]')
+        again = inside.run("cleanup.py", "auteur-cleanup", NAMESPACE="auteur", NAMESPACES='["team-a"]', TESTS=tests)
         assert (again.stdout, again.stderr) == ("", "")
         account = "system:serviceaccount:auteur:auteur-cleanup"
         reading = {"secrets": ("get", "list", "watch", "create"), "pods": ("list",)}
         assert not any(answers(admin, asked(account, "auteur", reading)).values())
-    assert here("get", "secrets,leases", "-o", "name").split() == ["secret/somebody-elses"]
+    assert here("get", "secrets,leases,pods", "-o", "name").split() == ["secret/somebody-elses"]
     assert there("get", "secrets", "-o", "name") == ""
 
 

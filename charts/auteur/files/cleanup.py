@@ -1,4 +1,6 @@
-"""Deletes by name what the operator made outside of any release: the workers' credentials, its lease."""
+"""Deletes by name what the operator made outside of any release, the workers' credentials and its lease, and the pods of
+tests that failed: those stay to be read.
+"""
 
 import json
 import os
@@ -33,3 +35,5 @@ every = named or [item["metadata"]["name"] for item in ask("GET", "/api/v1/names
 for namespace in sorted({own, *every}):
     delete(f"/api/v1/namespaces/{namespace}/secrets/auteur-worker")
 delete(f"/apis/coordination.k8s.io/v1/namespaces/{own}/leases/auteur-operator")
+for test in json.loads(os.environ["TESTS"]):
+    delete(f"/api/v1/namespaces/{own}/pods/{test}")
