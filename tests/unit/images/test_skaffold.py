@@ -43,7 +43,7 @@ def test_every_image_that_is_built_is_told_by_repository_and_tag() -> None:
 
 def test_crds_arrive_before_what_is_made_of_them() -> None:
     assert [release["name"] for release in RELEASES] == ["auteur", "auteur-runners"]
-    assert RELEASES[0]["wait"] is True
+    assert RELEASES[1]["dependsOn"] == ["auteur"]
 
 
 def test_profiles_change_what_they_mean() -> None:
