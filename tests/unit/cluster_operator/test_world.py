@@ -1,0 +1,190 @@
+"""What the watches show of everything but jobs."""
+
+from typing import Any
+
+import pytest
+
+from auteur_contracts import names
+from auteur_contracts.resources import FunctionRunner
+from auteur_operator.world import Deployment, Unusable, World
+from tests.unit.cluster_operator.making import NOW, POD, POOL, UID, raw_pod, raw_runner
+
+POOL_LABELS = {names.LABEL_POOL: POOL, names.LABEL_RUNNER: "painter", names.LABEL_QUALITY: "standard"}
+
+
+@pytest.fixture
+def world() -> World:
+    return World(home="studio")
+
+
+# ── pods ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pods_are_found_by_the_job_they_are_of(world: World) -> None:
+    first = world.take_pod(raw_pod("one"))
+    second = world.take_pod(raw_pod("two"))
+    world.take_pod(raw_pod("warm", labels=POOL_LABELS))
+    assert world.pods_of_job(UID) == [first, second]
+    assert world.pods_of_job("another") == []
+
+
+def test_a_pools_pods_are_those_of_no_job(world: World) -> None:
+    """An attempt's pod bears its pool's label too."""
+    world.take_pod(raw_pod("attempt"))
+    warm = world.take_pod(raw_pod("warm", labels=POOL_LABELS))
+    assert world.pods_of_pool(POOL) == [warm]
+
+
+def test_a_pod_is_news_once_and_old_copies_are_none(world: World) -> None:
+    seen = world.take_pod(raw_pod(version=10, phase="Running"))
+    assert world.take_pod(raw_pod(version=10)) is None
+    assert world.take_pod(raw_pod(version=9)) is None
+    assert world.pods_of_job(UID) == [seen]
+    newer = world.take_pod(raw_pod(version=11, phase="Succeeded"))
+    assert world.pods_of_job(UID) == [newer]
+
+
+def test_a_deleted_pod_leaves_nothing_behind(world: World) -> None:
+    seen = world.take_pod(raw_pod())
+    assert world.drop_pod("film", POD) == seen
+    assert world.drop_pod("film", POD) is None
+    assert (world.pods, world.pods_of_job(UID), dict(world._by_attempt), dict(world._by_pool)) == ({}, [], {}, {})
+
+
+# ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def catalogue(world: World, namespace: str) -> list[str]:
+    return [f"{runner.metadata.namespace}/{runner.metadata.name}" for runner in world.catalogue(namespace)]
+
+
+def test_a_namespaces_own_runners_come_first_then_those_of_home_and_a_namesake_hides_its_elder(world: World) -> None:
+    for name, namespace in (("voices", "studio"), ("painter", "studio"), ("painter", "film"), ("clips", "film")):
+        world.take_runner(raw_runner(name, namespace=namespace))
+    world.take_runner(raw_runner("secret", namespace="press"))
+    assert catalogue(world, "film") == ["film/clips", "film/painter", "studio/voices"]
+    assert catalogue(world, "studio") == ["studio/painter", "studio/voices"]
+    assert catalogue(world, "radio") == ["studio/painter", "studio/voices"]
+
+
+def test_a_catalogue_follows_what_comes_and_goes(world: World) -> None:
+    assert catalogue(world, "film") == []
+    world.take_runner(raw_runner())
+    assert catalogue(world, "film") == ["studio/painter"]
+    world.drop_runner(("studio", "painter"))
+    assert catalogue(world, "film") == []
+    world.drop_runner(("studio", "painter"))
+
+
+def test_a_runner_is_news_once(world: World) -> None:
+    assert world.take_runner(raw_runner(version=5))
+    assert not world.take_runner(raw_runner(version=5))
+    assert not world.take_runner(raw_runner(version=4))
+    assert world.take_runner(raw_runner(version=10))
+    assert world.runner_version(("studio", "painter")) == 10
+    assert world.runner_version(("studio", "nobody")) == 0
+
+
+def test_a_runner_that_we_wrote_is_known_before_the_watch_shows_it(world: World) -> None:
+    world.take_runner(raw_runner(version=5))
+    assert catalogue(world, "film") == ["studio/painter"]
+    known = world.runners["studio", "painter"]
+    assert isinstance(known, FunctionRunner)
+    meta = known.metadata.model_copy(update={"resource_version": "6"})
+    world.put_runner(known.model_copy(update={"metadata": meta}))
+    assert not world.take_runner(raw_runner(version=6))
+    assert world.catalogue("film")[0].metadata.resource_version == "6"
+
+
+TWICE = {"name": "text-to-image", "paramsSchema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"functions": [TWICE, TWICE]}, "functions: text-to-image is there twice"),
+        (
+            {"tiers": [{"quality": "low", "pipeline": "a"}, {"quality": "draft", "pipeline": "b"}]},
+            "tiers: draft is there twice",
+        ),
+        (
+            {"functions": [{"name": "f", "paramsSchema": {"type": "nonsense"}}]},
+            'f: the schema of its parameters must have type "object"',
+        ),
+        ({"tiers": []}, "spec.tiers: Tuple should have at least 1 item after validation, not 0"),
+        ({"colour": "red"}, "spec.colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_runner_that_cannot_serve_says_why_and_is_in_no_catalogue(
+    world: World, spec: dict[str, Any], why: str
+) -> None:
+    assert world.take_runner(raw_runner(version=3, **spec))
+    assert world.runners["studio", "painter"] == Unusable("studio", "painter", 3, why)
+    assert (catalogue(world, "film"), world.runner_of(POOL)) == ([], None)
+    assert not world.take_runner(raw_runner(version=3))
+
+
+def test_a_runner_that_is_put_right_serves(world: World) -> None:
+    world.take_runner(raw_runner(version=3, tiers=[]))
+    world.take_runner(raw_runner(version=4))
+    assert catalogue(world, "film") == ["studio/painter"]
+
+
+@pytest.mark.parametrize("pool", ["studio_painter_standard", "studio_painter_high"])
+def test_a_pool_leads_to_its_runner(world: World, pool: str) -> None:
+    world.take_runner(raw_runner())
+    found = world.runner_of(pool)
+    assert found is not None
+    assert found.metadata.name == "painter"
+
+
+@pytest.mark.parametrize("pool", ["painter", "film_painter_standard", "", "a_b_c_d"])
+def test_a_pool_of_nobody_leads_nowhere(world: World, pool: str) -> None:
+    world.take_runner(raw_runner())
+    assert world.runner_of(pool) is None
+
+
+# ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def raw_deployment(version: int = 1, replicas: int | None = 2, **meta: Any) -> dict[str, Any]:
+    labels = {names.LABEL_RUNNER: "painter", names.LABEL_QUALITY: "standard"}
+    annotations = {"auteur.studio/spec-hash": "abc"}
+    own = {"name": "painter-standard", "namespace": "studio", "labels": labels, "annotations": annotations}
+    spec = {} if replicas is None else {"replicas": replicas}
+    return {"metadata": {**own, "resourceVersion": str(version), **meta}, "spec": spec}
+
+
+def test_a_deployment_is_found_by_its_runner_and_is_news_once(world: World) -> None:
+    seen = world.take_deployment(raw_deployment(5))
+    assert seen == Deployment("studio", "painter-standard", 5, "painter", "standard", 2, "abc")
+    assert world.take_deployment(raw_deployment(5, replicas=9)) is None
+    assert world.deployments_of("studio", "painter") == [seen]
+    assert world.deployments_of("film", "painter") == []
+
+
+def test_a_deployment_without_a_number_has_one_replica(world: World) -> None:
+    seen = world.take_deployment(raw_deployment(replicas=None))
+    assert seen is not None
+    assert seen.replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("meta", "is_in", "why"),
+    [
+        ({"labels": {"auteur.studio/enabled": "true"}}, True, "it says so"),
+        ({"labels": {"auteur.studio/enabled": "yes"}}, False, "only the word true counts"),
+        ({"labels": {}}, False, "it does not"),
+        ({}, False, "it has no labels"),
+        (
+            {"labels": {"auteur.studio/enabled": "true"}, "deletionTimestamp": NOW.isoformat()},
+            False,
+            "it is being deleted",
+        ),
+    ],
+)
+def test_which_namespaces_take_jobs_by_command(world: World, meta: dict[str, Any], is_in: bool, why: str) -> None:  # noqa: FBT001
+    world.enabled.add("film")
+    world.take_namespace({"metadata": {"name": "film", **meta}})
+    world.take_namespace({"metadata": {"name": "press", **meta}})
+    assert world.enabled == ({"film", "press"} if is_in else set()), why
