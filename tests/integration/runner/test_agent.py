@@ -27,6 +27,7 @@ from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_runner.agent.agent import Agent
+from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
@@ -39,6 +40,8 @@ from tests.support.echo import Echo
 from tests.support.scripted import Facts, echo_job, find, register, submit
 from tests.support.servers import ServerProcess, nats_server
 from tests.support.waiting import eventually, wait_for
+
+NOWHERE = Pod()
 
 
 @asynccontextmanager
@@ -83,7 +86,9 @@ def start_agent(fresh_nats: NatsSettings, tmp_path: Path) -> StartAgent:
 
 
 @asynccontextmanager
-async def _agent(nats: NatsSettings, tmp_path: Path, **changes: str) -> AsyncIterator[Agent]:
+async def _agent(
+    nats: NatsSettings, tmp_path: Path, *, pod: Pod = NOWHERE, **changes: str | Path
+) -> AsyncIterator[Agent]:
     identity = Identity(
         runner="echo",
         pool="echo",
@@ -95,7 +100,7 @@ async def _agent(nats: NatsSettings, tmp_path: Path, **changes: str) -> AsyncIte
     ).model_copy(update=changes)
     times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
     async with Bus.connect(nats, name="agent") as own:
-        agent = Agent(identity, times, own, tier=None)
+        agent = Agent(identity, times, own, tier=None, pod=pod)
         life = asyncio.create_task(agent.run())
         try:
             yield agent
@@ -228,6 +233,32 @@ async def test_a_worker_says_how_it_is(bus: Bus, beats: list[Heartbeat], agent: 
     await finished(bus, "seen")
     await eventually(lambda: beats[-1].state is WorkerState.READY, "the worker to be ready again")
     assert beats[-1].uid == ""
+
+
+async def test_the_ready_file_is_there_while_the_worker_serves(
+    bus: Bus, beats: list[Heartbeat], start_agent: StartAgent, engine: Engine, facts: Facts, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    ready.write_text("left by a container before")
+    async with start_agent(pod=Pod(ready_file=ready)) as agent:
+        await eventually(lambda: beats, "the first heartbeat")
+        assert (beats[0].state, ready.exists()) in ((WorkerState.STARTING, False), (WorkerState.READY, True))
+        await eventually(lambda: ready.exists() and ready.read_text() == "ready\n", "the worker to be ready")
+        await submit(bus, echo_job("seen", params={"steps": 50, "seconds": 0.5}))
+        await running(bus, facts, "seen")
+        assert ready.read_text() == "busy\n"
+        agent.leave()
+        await eventually(lambda: not ready.exists(), "the file to go")
+        assert (await finished(bus, "seen")).phase is Phase.SUCCEEDED
+
+
+async def test_a_worker_that_is_broken_has_no_ready_file(
+    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    async with start_agent(pod=Pod(ready_file=ready), target="nowhere:Thing"):
+        await eventually(lambda: beats and beats[-1].state is WorkerState.BROKEN, "the worker to be broken")
+        assert not ready.exists()
 
 
 async def test_a_runner_that_cannot_be_loaded_is_broken_with_the_reason(
