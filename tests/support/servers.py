@@ -63,6 +63,11 @@ class ServerProcess:
         assert self.process is not None, f"{self.name} does not run"
         return self.process.pid
 
+    @property
+    def ended(self) -> bool:
+        """It was started, and ended by itself."""
+        return self.process is not None and self.process.poll() is not None
+
     def kill(self) -> None:
         """As by `kill -9`."""
         self._end(signal.SIGKILL)
