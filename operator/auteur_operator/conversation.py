@@ -59,6 +59,8 @@ _CATALOGUE_REPEAT = 2.0
 """NATS forgets the catalogue when it restarts (it lies in memory), so it is put again."""
 _PAGE_BYTES = 512 * 1024
 _AT_ONCE = 32
+_ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
+"""Obeyed, or refused aloud, in namespaces that are not (any more) enabled: a released job only expires."""
 _DELETED = "whoever deleted the resource"
 
 
@@ -289,6 +291,9 @@ class Conversation:
         if not isinstance(subject, subjects.JobCommand):
             raise ValueError(f"{delivery.subject} is no command")  # noqa: TRY004  # one answer to all nonsense
         key = (subject.namespace, subject.name)
+        if key[0] not in self._world.enabled and subject.verb not in _ALWAYS:
+            log.warning("command ignored: its namespace takes none", job=key[1], namespace=key[0], verb=subject.verb)
+            return
         match subject.verb:
             case subjects.Verb.SUBMIT:
                 await self._submit(Submit.model_validate_json(delivery.data).job, key, delivery.headers)

@@ -104,7 +104,8 @@ class JobReconciler:
     async def _look(self, job: GenerationJob) -> None:
         now = self._clock()
         status = life.next_status(job, self._seen(job), now)
-        if _knows_no_runner(status) and await self._learn_runners(job.metadata.namespace):
+        if _knows_no_runner(status):
+            await self._learn_runners(job.metadata.namespace)
             status = life.next_status(job, self._seen(job), now)
         if status.dispatched and not status.finished and _has_own_pod(status):
             status = await self._judged(_with(job, status), now)
@@ -127,14 +128,12 @@ class JobReconciler:
             platform=CLUSTER,
         )
 
-    async def _learn_runners(self, namespace: str) -> bool:
-        """Whether there are others than we knew of: one that was made just before its job may be shown after it."""
-        news = False
+    async def _learn_runners(self, namespace: str) -> None:
+        """One that was made just before its job may be shown after it."""
         for place in {namespace, self._world.home}:
             raws, _ = await self._cluster.list(path_of(names.API_VERSION, "functionrunners", place))
             for raw in raws:
-                news = self._world.take_runner(raw) or news
-        return news
+                self._world.take_runner(raw)
 
     def _set_timer(self, job: GenerationJob, now: datetime) -> None:
         due = life.look_again_at(job)
@@ -289,6 +288,8 @@ class JobReconciler:
             case Goes(held_up=held, again=again):
                 if again:
                     self._look_later(job, now)
+                if held is not None and held.reason is Reason.CONTAINER_NOT_STARTED:
+                    await self._mend(job)
                 return status if held is None else life.hold_up(job, held.reason, held.message, now)
             case Reported(report=said, worker=worker) if is_believed(said, job):
                 ran = _with(job, life.has_run(job, said.attempt, worker, said.started_at, now))
@@ -297,6 +298,14 @@ class JobReconciler:
                 return life.end_attempt(job, status.attempt, diagnosis.vanished("What it said of its end"), now)
             case Broken(failure=failure):
                 return life.end_attempt(job, status.attempt, failure, now)
+
+    async def _mend(self, job: GenerationJob) -> None:
+        """What its pod refers to may have been deleted since it was made."""
+        plan, namespace = job.status.plan, job.metadata.namespace
+        runner = self._world.runner_of(plan.pool) if plan else None
+        if plan is not None and runner is not None:
+            self._supplies.forget(namespace)
+            await self._supplies.prepare(namespace, runner, plan)
 
     def _look_later(self, job: GenerationJob, now: datetime) -> None:
         """The longer it takes the more seldom."""

@@ -61,6 +61,8 @@ class Supplies:
         """What the pod of an attempt refers to is in its namespace."""
         await self.worker_secret(namespace)
         vram = desired.tier_of(runner, plan).vram_gigabytes
+        if vram:
+            await self.look_for_devices()
         if vram and desired.uses_dra(runner, self.surroundings):
             await self.claim_template(namespace, vram)
 

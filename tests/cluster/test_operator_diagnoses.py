@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from auteur_contracts import names
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_standalone.parts import LOOPBACK
 from tests.support.cluster.certificates import Authority
@@ -73,6 +72,15 @@ async def test_a_container_that_cannot_be_made(operated: Operated, here: Here) -
     await here.make(runner("diffusion", here.name, end=End.CONFIG_ERROR), job("alley", here.name))
     held = await here.until("alley", Running="False/ContainerNotStarted")
     assert 'secret "missing" not found' in message(held, "Running")
+
+
+async def test_the_workers_secret_is_made_again_when_a_container_misses_it(operated: Operated, here: Here) -> None:
+    await here.make(runner("diffusion", here.name), job("alley", here.name))
+    await here.until("alley", Succeeded="True/OutputsCommitted")
+    here.kubectl("delete", "secret", "auteur-worker")
+    await here.make(runner("broken", here.name, end=End.CONFIG_ERROR), job("pier", here.name, runner="broken"))
+    await here.until("pier", Running="False/ContainerNotStarted")
+    here.kubectl("wait", "--for=create", "secret/auteur-worker", "--timeout=10s")
 
 
 async def test_no_node_has_such_a_card(operated: Operated, here: Here) -> None:
@@ -229,7 +237,7 @@ async def test_evicted_once_succeeds_at_the_second_try(operated: Operated, here:
 async def test_the_kubelets_deadline(operated: Operated, here: Here) -> None:
     """The pod's is far behind the attempt's own; here it is brought forward."""
     await here.make(runner("diffusion", here.name, end=End.HANG), job("alley", here.name, deadline="1s"))
-    pod = await the_pod(here, "alley")
+    pod = await here.running_pod("alley")
     assert pod["spec"]["activeDeadlineSeconds"] > 600
     await here.merge("Pod", pod["metadata"]["name"], {"spec": {"activeDeadlineSeconds": 1}})
     ended = await here.until("alley", Finished="True/DeadlineExceeded")
@@ -237,19 +245,11 @@ async def test_the_kubelets_deadline(operated: Operated, here: Here) -> None:
     assert "Raise spec.deadline" in message(ended, "Finished")
 
 
-async def the_pod(here: Here, name: str, attempt: int = 1) -> dict[str, object]:
-    async def running() -> dict[str, object] | None:
-        found = await here.list("Pod", **{names.LABEL_JOB: name, names.LABEL_ATTEMPT: str(attempt)})
-        return next((pod for pod in found if pod["status"]["phase"] == "Running"), None)
-
-    return await eventually(running, f"attempt {attempt} of {name} to run")
-
-
 async def test_a_node_that_is_drained_by_a_taint(operated: Operated, here: Here, fakes: Player) -> None:
     with nodes(fakes, count=1) as shape:
         await here.make(runner("diffusion", here.name, end=End.HANG, nodeSelector=shape.labels, **tolerant()))
         await here.make(job("alley", here.name))
-        await the_pod(here, "alley")
+        await here.running_pod("alley")
         here.kubectl("taint", "node", shape.nodes[0], "gone=yes:NoExecute")
         again = await here.until("alley", lambda seen: seen.status.losses == 1)
         assert again.status.failure is not None
@@ -267,7 +267,7 @@ async def test_preempted_by_one_of_higher_priority(operated: Operated, here: Her
         with nodes(fakes, gpus=1) as shape:
             await here.make(runner("diffusion", here.name, end=End.HANG, **on_labels(16), **only_on(shape)))
             await here.make(job("alley", here.name))
-            await the_pod(here, "alley")
+            await here.running_pod("alley")
             await here.make(_greedy(shape, urgent))
             again = await here.until("alley", lambda seen: seen.status.losses == 1)
             assert again.status.failure is not None

@@ -89,16 +89,8 @@ async def attempts(here: Here, name: str) -> set[str]:
 async def hanging(here: Here, name: str = "alley", **spec: object) -> GenerationJob:
     """Its pod runs, and never ends."""
     await here.make(runner("diffusion", here.name, end=End.HANG), job(name, here.name, **spec))
-    await the_pod(here, name)
+    await here.running_pod(name)
     return await here.until(name, Dispatched="True/PodCreated")
-
-
-async def the_pod(here: Here, name: str, attempt: int = 1) -> dict[str, Any]:
-    async def running() -> dict[str, Any] | None:
-        found = await here.list("Pod", **{names.LABEL_JOB: name, names.LABEL_ATTEMPT: str(attempt)})
-        return next((pod for pod in found if pod["status"]["phase"] == "Running"), None)
-
-    return await eventually(running, f"attempt {attempt} of {name} to run")
 
 
 async def claimed(bus: Bus, one: GenerationJob, worker: str) -> Grant:
@@ -248,7 +240,7 @@ async def test_a_pod_that_vanished(operated: Operated, here: Here) -> None:
 
 async def test_a_pod_that_was_deleted_by_hand(operated: Operated, here: Here) -> None:
     await hanging(here)
-    pod = await the_pod(here, "alley")
+    pod = await here.running_pod("alley")
     await here.delete("Pod", pod["metadata"]["name"])
     again = await here.until("alley", lambda seen: seen.status.attempt == 2, Dispatched="True/PodCreated")
     assert (again.status.failures, again.status.losses) == (0, 1)

@@ -275,6 +275,15 @@ class Here:
             shown = seen.status.model_dump_json(indent=1, exclude_defaults=True, exclude={"plan"}) if seen else None
             raise AssertionError(f"{error}; it is {shown}") from None
 
+    async def running_pod(self, job: str, attempt: int = 1) -> dict[str, Any]:
+        """The attempt's, once it runs."""
+
+        async def running() -> dict[str, Any] | None:
+            found = await self.list("Pod", **{names.LABEL_JOB: job, names.LABEL_ATTEMPT: str(attempt)})
+            return next((pod for pod in found if pod["status"]["phase"] == "Running"), None)
+
+        return await eventually(running, f"attempt {attempt} of {job} to run")
+
     async def until_gone(self, kind: str, name: str, seconds: float = 30) -> None:
         async def is_gone() -> bool:
             return await self.find(kind, name) is None
