@@ -10,7 +10,6 @@ ClusterError                     with what was asked for and what the server sai
 └── Unreachable   everything else: try again
 """
 
-import asyncio
 import json
 import os
 import ssl
@@ -259,17 +258,3 @@ def _error(asked: str, verb: str, status: int, text: str) -> ClusterError:
             return Invalid(asked, said)
         case _:
             return Unreachable(asked, f"{status}: {said}")
-
-
-async def wait_until_reachable(cluster: Cluster, say: Callable[[str], None]) -> None:
-    """At start the API server may not be there yet."""
-    pause = 0.5
-    while True:
-        try:
-            await cluster.get("/version")
-        except Unreachable as error:
-            say(str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
-        else:
-            return

@@ -42,6 +42,8 @@ class Leader:
         self._seen: tuple[str, str] = ("", "")
         """Holder and renewal as last seen: another's Lease ends so long after we saw it change, by our own clock."""
         self._seen_at = 0.0
+        self._renewed_at = 0.0
+        """When we began to write the Lease last: whoever watches it may have seen that before we were answered."""
         self._version = ""
         self._transitions = 0
         self._since = ""
@@ -60,19 +62,19 @@ class Leader:
 
     async def hold(self) -> None:
         """Renews until it cannot. Raises LeadershipLost."""
-        renewed = time.monotonic()
         while True:
-            await asyncio.sleep(self._times.retry)
-            left = renewed + self._times.renew_deadline - time.monotonic()
+            await asyncio.sleep(min(self._times.retry, max(0.0, self._left())))
             try:
-                async with asyncio.timeout(max(0.0, left)):
+                async with asyncio.timeout(max(0.0, self._left())):
                     if not await self._try():
                         raise LeadershipLost("another replica holds the Lease")
-                renewed = time.monotonic()
             except (ClusterError, TimeoutError) as error:
                 log.warning("lease not renewed", error=str(error) or "no answer in time")
-                if time.monotonic() - renewed >= self._times.renew_deadline:
+                if self._left() <= 0:
                     raise LeadershipLost("the Lease could not be renewed in time") from error
+
+    def _left(self) -> float:
+        return self._renewed_at + self._times.renew_deadline - time.monotonic()
 
     async def release(self) -> None:
         """So that a successor need not wait. Best effort."""
@@ -102,10 +104,12 @@ class Leader:
         return await self._as_long_as_nobody_else(lambda: self._put(self._identity, version))
 
     async def _as_long_as_nobody_else(self, write: Callable[[], Awaitable[None]]) -> bool:
+        began = time.monotonic()
         try:
             await write()
         except (Exists, Conflicted):
             return False
+        self._renewed_at = began
         return True
 
     async def _create(self) -> None:

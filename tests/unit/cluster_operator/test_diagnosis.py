@@ -13,6 +13,7 @@ from auteur_operator.diagnosis import (
     ended_without_report,
     has_card,
     held_up,
+    name_taken,
     ran_nothing,
     refused_pod,
     vanished,
@@ -195,6 +196,11 @@ def test_what_a_webhook_says_is_said_whole() -> None:
     told = 'admission webhook "policy.example" denied the request: images come from our registry.'
     found = refused_pod(told)
     assert found == HeldUp(Reason.POD_REFUSED, f"The namespace does not let the pod in: {told} {LESS}")
+
+
+def test_a_name_that_is_taken() -> None:
+    why = "There is a Job named alley-1 that belongs to something else. Delete it if it does not go by itself."
+    assert name_taken("alley-1") == HeldUp(Reason.POD_REFUSED, why)
 
 
 def test_the_remedy_survives_a_message_that_is_too_long() -> None:

@@ -109,6 +109,40 @@ def test_a_pod_without_a_place_that_wants_no_labelled_card(tier: TierDeclaration
     ), why
 
 
+# ── a pod that is being deleted ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_pod_that_goes_before_its_claim_is_judged_at_once() -> None:
+    """On a node that died it would never be gone."""
+    going = pod(phase="Running", deleting=True)
+    assert asked(JOB, Evidence(going)) == [Ask.BATCH_JOB, Ask.RESULT]
+    verdict = judge(JOB, Evidence(going, looked=EVERYTHING), None)
+    assert verdict == lost(Reason.WORKER_LOST, f"Pod {POD} is gone, and left no result.")
+
+
+def test_a_pod_that_goes_says_for_whom() -> None:
+    going = pod(deleting=True, **disrupted("PreemptionByScheduler", "preempting"))
+    verdict = judge(JOB, Evidence(going, looked=EVERYTHING), None)
+    assert verdict == lost(Reason.PREEMPTED, f"Pod {POD} made room for one of higher priority. preempting")
+
+
+def test_a_pod_that_goes_may_have_left_its_result() -> None:
+    seen = Evidence(pod(phase="Running", deleting=True), result=report(), looked=EVERYTHING)
+    assert judge(JOB, seen, None) == Reported(report(), POD)
+
+
+def test_a_pod_that_kueue_takes_away_before_its_claim_waits_again() -> None:
+    there = batch_job_of(raw_batch_job(suspend=True))
+    seen = Evidence(pod(deleting=True), batch_job=there, looked=EVERYTHING)
+    waits = HeldUp(Reason.WAITING_FOR_QUOTA, "Kueue has not admitted it yet: queue team-a.")
+    assert judge(dispatched(queue="team-a"), seen, None) == Goes(waits, again=True)
+
+
+def test_a_pod_that_goes_after_its_claim_finishes_what_it_does() -> None:
+    """Or is silent for so long that its worker is lost."""
+    assert judge(RUNS, Evidence(pod(phase="Running", deleting=True)), None) == Goes()
+
+
 # ── a pod that ended ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
