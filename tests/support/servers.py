@@ -1,4 +1,4 @@
-"""Real servers as child processes: nats-server, SeaweedFS and PostgreSQL, to be started, killed and started again."""
+"""Real servers as child processes, to be started, killed and started again: NATS, SeaweedFS, MinIO and PostgreSQL."""
 
 import contextlib
 import os
@@ -17,6 +17,7 @@ from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone import parts
 from auteur_standalone.ports import free_ports
 from auteur_standalone.processes import die_with_parent
+from tests.support.cluster import binaries
 from tests.support.waiting import wait_for
 
 
@@ -142,6 +143,31 @@ def store_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
     )
     settings = {"url": url, "access_key": server.access_key, "secret_key": server.secret_key}
     return process, StoreSettings.model_validate(settings)
+
+
+def minio_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
+    """As `store_server`, by MinIO. Raises MissingTools where `scripts/cluster-tools minio` did not build it."""
+    s3, console = free_ports(2)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"url": f"http://{parts.LOOPBACK}:{s3}", "access_key": "auteur", "secret_key": "minio-secret-key"}
+    argv = minio_argv(folder, f"{parts.LOOPBACK}:{s3}", f"{parts.LOOPBACK}:{console}")
+    process = ServerProcess(
+        "minio",
+        argv,
+        folder / "minio.log",
+        lambda: _says_ok(f"{settings['url']}/minio/health/cluster"),
+        env=minio_environment(settings["access_key"], settings["secret_key"]),
+    )
+    return process, StoreSettings.model_validate(settings)
+
+
+def minio_argv(folder: Path, address: str, console: str) -> tuple[str, ...]:
+    places = (f"--address={address}", f"--console-address={console}", f"--certs-dir={folder / 'certificates'}")
+    return (str(binaries.find("minio")), "server", "--quiet", *places, str(folder / "data"))
+
+
+def minio_environment(access_key: str, secret_key: str) -> dict[str, str]:
+    return {"MINIO_ROOT_USER": access_key, "MINIO_ROOT_PASSWORD": secret_key, "MINIO_BROWSER": "off"}
 
 
 def _says_ok(url: str) -> bool:

@@ -1,7 +1,8 @@
-"""The store against a real S3 server."""
+"""The store against real S3 servers: SeaweedFS, which comes with the studio, and MinIO, as others have one."""
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,10 +14,48 @@ from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
 from auteur_kit.settings import StoreSettings
 from auteur_kit.store import LinkRefused, Store, Transfer
-from tests.support.servers import ServerProcess
+from tests.support.cluster import binaries
+from tests.support.servers import ServerProcess, minio_server, store_server
 from tests.support.waiting import eventually
 
 PREFIX = "default/film/jobs/u1/1/"
+
+S3Server = Callable[[Path], tuple[ServerProcess, StoreSettings]]
+ASKED_FOR_MINIO = "AUTEUR_TEST_MINIO"
+"""Set to 1: that MinIO was not built is a failure, with the command that builds it. Otherwise it is left out then."""
+
+
+def s3_servers() -> list[S3Server]:
+    if os.environ.get(ASKED_FOR_MINIO) == "1":
+        return [store_server, minio_server]
+    try:
+        binaries.find("minio")
+    except binaries.MissingTools:
+        return [store_server]
+    return [store_server, minio_server]
+
+
+@pytest.fixture(scope="module", params=s3_servers(), ids=lambda server: server.__name__)
+def s3_server(request: pytest.FixtureRequest) -> S3Server:
+    """One of the servers that the contract is held to: not yet started."""
+    made: S3Server = request.param
+    return made
+
+
+@pytest.fixture(scope="module")
+def store_server_settings(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    process, settings = s3_server(tmp_path_factory.mktemp("s3"))
+    process.start()
+    yield settings
+    process.stop()
+
+
+@pytest.fixture
+def own_store(s3_server: S3Server, tmp_path: Path) -> Iterator[tuple[ServerProcess, StoreSettings]]:
+    process, settings = s3_server(tmp_path / "s3")
+    process.start()
+    yield process, settings
+    process.stop()
 
 
 def form_of(store: Store, *, max_bytes: int = 1000, expires: timedelta = timedelta(minutes=5)) -> UploadForm:
