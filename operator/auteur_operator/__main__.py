@@ -69,14 +69,13 @@ async def _watch(
     settings: Settings, replica: Replica, lease: tuple[str, str], access: object, stop: asyncio.Event
 ) -> None:
     """Kopf takes the signals for itself: when it ends well, somebody said stop."""
-    wanted = settings.operator
-    only = {*wanted.namespaces, wanted.namespace} if wanted.namespaces else set()
+    places = settings.operator.places
     await kopf.operator(
         registry=handlers.registry(replica, access),
         settings=handlers.settings(lease),
         standalone=True,
-        clusterwide=not only,
-        namespaces=sorted(only),
+        clusterwide=not places,
+        namespaces=places,
     )
     stop.set()
     await asyncio.get_running_loop().create_future()  # until we are cancelled with the others

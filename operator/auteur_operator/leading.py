@@ -158,24 +158,23 @@ class Replica:
             if key is not None:
                 self._mark(key)
             return
-        parsed = raw["metadata"].get("labels", {}).get(names.LABEL_RUNNER, "")
-        self._mark_runner((pod.namespace, parsed))
+        self._mark_runner((pod.namespace, pod.runner))
         if deleted or pod.ended:
             self._fleet.workers.pop(pod.name, None)
 
     def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None:
         meta = raw["metadata"]
         self._metrics.events.labels("deployments").inc()
-        runner = meta.get("labels", {}).get(names.LABEL_RUNNER, "")
-        if deleted:
-            self._world.deployments.pop((meta["namespace"], meta["name"]), None)
-        elif self._world.take_deployment(raw) is None:
-            return
-        self._mark_runner((meta["namespace"], runner))
+        key = (meta["namespace"], meta["name"])
+        seen = self._world.deployments.pop(key, None) if deleted else self._world.take_deployment(raw)
+        if seen is not None:
+            self._mark_runner((seen.namespace, seen.runner))
 
     def on_namespace(self, raw: dict[str, Any], *, deleted: bool) -> None:
         self._metrics.events.labels("namespaces").inc()
-        name = raw["metadata"]["name"]
+        name, places = raw["metadata"]["name"], self._settings.operator.places
+        if places and name not in places:
+            return
         if deleted:
             self._world.enabled.discard(name)
             self._supplies.forget(name)
@@ -217,6 +216,7 @@ class Replica:
                 group.create_task(self._queue.run(self._settings.operator.reconcilers, self._timed("jobs", self._look)))
                 group.create_task(self._runner_queue.run(2, self._timed("runners", self._pools.look)))
                 group.create_task(self._tick_for_ever(bus))
+                group.create_task(self._expire_for_ever())
                 group.create_task(self._resync_for_ever())
 
     async def _reach_nats(self) -> contextlib.AbstractAsyncContextManager[Bus]:
@@ -339,7 +339,7 @@ class Replica:
     # ── what happens by itself ────────────────────────────────────────────────────────────────────────────────────
 
     async def _tick_for_ever(self, bus: Bus) -> None:
-        last = expiry_at = measured_at = squeezed_at = time.monotonic()
+        last = measured_at = squeezed_at = time.monotonic()
         while True:
             await asyncio.sleep(_TICK)
             now = time.monotonic()
@@ -357,9 +357,6 @@ class Replica:
                 if self._is_squeezed():
                     for key in self._world.runners:
                         self._runner_queue.mark(key)
-            if now >= expiry_at + _EXPIRY_EVERY:
-                expiry_at = now
-                await self._expire()
 
     def _tick_workers(self, now: float) -> None:
         for key in self._reconciler.running():
@@ -392,6 +389,12 @@ class Replica:
             count = sum(worker.beat.state is state for worker in self._fleet.workers.values())
             gauges.workers.labels(state.value).set(count)
 
+    async def _expire_for_ever(self) -> None:
+        """Apart from the ticks: hundreds of deletions may take longer than a worker may be silent."""
+        while True:
+            await asyncio.sleep(_EXPIRY_EVERY)
+            await self._expire()
+
     async def _expire(self) -> None:
         for key in self._jobs.expired(self._clock())[:_EXPIRED_AT_ONCE]:
             try:
@@ -422,38 +425,30 @@ class Replica:
 
     async def _resync(self) -> None:
         """After an interrupted watch Kopf lists anew, and tells nobody of what was deleted meanwhile."""
-        await self._resync_one(
-            path_of(names.API_VERSION, "generationjobs"),
-            self.on_job,
-            [(*key, self._jobs.uid(key)) for key in self._jobs.all_keys()],
-        )
-        await self._resync_one(
-            path_of("v1", "pods"), self.on_pod, [(*key, "") for key in self._world.pods], labelSelector=MANAGED
-        )
-        await self._resync_one(
-            path_of(names.API_VERSION, "functionrunners"), self.on_runner, [(*key, "") for key in self._world.runners]
-        )
-        await self._resync_one(
-            path_of("apps/v1", "deployments"),
-            self.on_deployment,
-            [(*key, "") for key in self._world.deployments],
-            labelSelector=MANAGED,
-        )
+        jobs = [(*key, self._jobs.uid(key)) for key in self._jobs.all_keys()]
+        await self._resync_one(names.API_VERSION, "generationjobs", self.on_job, jobs)
+        pods = [(*key, "") for key in self._world.pods]
+        await self._resync_one("v1", "pods", self.on_pod, pods, labelSelector=MANAGED)
+        runners = [(*key, "") for key in self._world.runners]
+        await self._resync_one(names.API_VERSION, "functionrunners", self.on_runner, runners)
+        deployments = [(*key, "") for key in self._world.deployments]
+        await self._resync_one("apps/v1", "deployments", self.on_deployment, deployments, labelSelector=MANAGED)
         for raw in (await self._cluster.list(path_of("v1", "namespaces")))[0]:
             self.on_namespace(raw, deleted=False)
 
     async def _resync_one(
-        self, path: str, hear: Callable[..., None], known: list[tuple[str, str, str]], **query: str
+        self, version: str, plural: str, hear: Callable[..., None], known: list[tuple[str, str, str]], **query: str
     ) -> None:
         """`known`: what was known before the list was asked for; what came meanwhile is not judged by it."""
-        raws, version = await self._cluster.list(path, **query)
-        there = {(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in raws}
-        for raw in raws:
-            hear(raw, deleted=False)
-        for namespace, name, uid in known:
-            if (namespace, name) not in there:
-                gone = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": version}
-                hear({"metadata": gone}, deleted=True)
+        for place in self._settings.operator.places or ("",):
+            raws, listed_at = await self._cluster.list(path_of(version, plural, place), **query)
+            there = {(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in raws}
+            for raw in raws:
+                hear(raw, deleted=False)
+            for namespace, name, uid in known:
+                if place in ("", namespace) and (namespace, name) not in there:
+                    gone = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": listed_at}
+                    hear({"metadata": gone}, deleted=True)
 
 
 @contextlib.asynccontextmanager

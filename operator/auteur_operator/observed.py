@@ -47,6 +47,7 @@ class Pod:
     job_uid: str
     attempt: int
     pool: str
+    runner: str
     phase: str
     word: Word
     """Why the kubelet or the control plane ended it: `Evicted`, `DeadlineExceeded`, …"""
@@ -87,6 +88,7 @@ def pod_of(raw: Raw) -> Pod:
         job_uid=labels.get(names.LABEL_JOB_UID, ""),
         attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
         pool=labels.get(names.LABEL_POOL, ""),
+        runner=labels.get(names.LABEL_RUNNER, ""),
         phase=status.get("phase", "Pending"),
         word=Word.of(status),
         unschedulable=Word.of(scheduled) if scheduled.get("status") == "False" else NOTHING,

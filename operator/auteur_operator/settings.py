@@ -18,6 +18,12 @@ class OperatorSettings(BaseModel):
     """Who this replica is in the Lease: its pod's name. Empty: the host's name and the process id."""
     namespaces: tuple[Label, ...] = ()
     """The only namespaces that are looked at. Empty: all of them."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it looks: the namespaces it is limited to, and its own. Empty: everywhere."""
+        return tuple(sorted({*self.namespaces, self.namespace})) if self.namespaces else ()
+
     secret: SecretStr = SecretStr("")
     """Signs the tokens that reports must carry. The same over restarts, or running jobs lose theirs."""
     worker_nats_url: str = ""

@@ -122,7 +122,8 @@ def raw_pod(
     **status: Any,
 ) -> Raw:
     """The pod of the job's first attempt. `container`: the state of the one called worker."""
-    own = {names.LABEL_JOB: "alley", names.LABEL_JOB_UID: UID, names.LABEL_ATTEMPT: "1", names.LABEL_POOL: POOL}
+    of_job = {names.LABEL_JOB: "alley", names.LABEL_JOB_UID: UID, names.LABEL_ATTEMPT: "1"}
+    own = of_job | {names.LABEL_POOL: POOL, names.LABEL_RUNNER: "painter"}
     metadata: Raw = {
         "name": name,
         "namespace": "film",
