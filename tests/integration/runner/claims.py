@@ -1,6 +1,5 @@
 """What an engine or operator is to a worker, in few lines: answers claims as a test says, and keeps the reports."""
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -32,7 +31,6 @@ class Claims:
     deadline_seconds: float = 60
     asked: list[ClaimRequest] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    granted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self) -> None:
         await self.bus.answer(subjects.CLAIMS, self._on_claim)
@@ -45,7 +43,6 @@ class Claims:
             raise TimeoutError
         if self.refuse is not None:
             return ClaimRefused(reason=self.refuse, message=f"attempt {request.attempt} of {request.name}: told so")
-        self.granted.set()
         prefix = str(names.AttemptPrefix(request.namespace, "default", request.uid, request.attempt))
         return Grant(
             token="token",

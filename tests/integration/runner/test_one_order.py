@@ -23,6 +23,7 @@ from auteur_kit.store import Store
 from tests.integration.runner.claims import TIER, Claims, order
 from tests.integration.runner.conftest import ROOT
 from tests.support.scripted import Facts
+from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
 
 
@@ -229,7 +230,7 @@ async def test_the_deadline_ends_a_function_that_does_not_listen(claims: Claims,
 
 
 async def test_a_pod_that_is_killed_while_nats_is_away_has_left_its_word(
-    own_nats: tuple[object, NatsSettings], store: Store, start_pod: StartPod
+    own_nats: tuple[ServerProcess, NatsSettings], store: Store, start_pod: StartPod, tmp_path: Path
 ) -> None:
     server, settings = own_nats
     async with Bus.connect(settings, name="test") as bus:
@@ -237,8 +238,8 @@ async def test_a_pod_that_is_killed_while_nats_is_away_has_left_its_word(
         claims = Claims(bus, store, {"seconds": 1})
         await claims.serve()
         pod = start_pod(order("cut-off"), NATS__URL=settings.url, NATS__PASSWORD=settings.password.get_secret_value())
-        await asyncio.wait_for(claims.granted.wait(), 20)
-        server.kill()  # type: ignore[attr-defined]
+        await eventually(lambda: (tmp_path / "ledger").exists(), "the run", seconds=30)
+        server.kill()
         await eventually(lambda: pod.termination_log.stat().st_size, "the last word")
         pod.process.kill()
         await pod.exit_code()
