@@ -1,13 +1,14 @@
 """The images of this checkout by their names, for rigs: as `scripts/build-images` builds them, on bases made here."""
 
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.cluster.images import Image, ImageStore
 
 CHECKOUT = Path(__file__).parents[3]
-VERSION = "0.1.0"
+VERSION: str = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
 RUNNER_ECHO = "runner-echo"
 """A runner without torch, for tests: see tests/data/runner-echo."""
 

@@ -1,6 +1,7 @@
 """compose.yaml, read: its settings exist, its secrets come from outside, its containers are narrow."""
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -65,6 +66,11 @@ def test_the_page_that_opens_it_names_every_secret_that_is_needed() -> None:
     needed = set(re.findall(r"\$\{([A-Z_]+):\?", TEXT))
     how = TEXT.split("services:")[0]
     assert {name for name in needed if name in how.split("docker compose up")[0]} == needed
+
+
+def test_images_are_of_the_version_of_this_checkout() -> None:
+    version = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
+    assert set(re.findall(r"[:-]([0-9]+\.[0-9]+\.[0-9]+)\b", TEXT)) == {version}
 
 
 def test_who_needs_the_database_is_alone_with_it() -> None:
