@@ -203,8 +203,23 @@ class Conversation:
                 return refused(request, judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN)
         if grant is None:
             return refused(request, refusal or RefusalReason.UNKNOWN)
-        self._fleet.occupy(request.worker, request.uid, request.attempt)
+        self._hear_claim(request, grant)
         return grant
+
+    def _hear_claim(self, request: ClaimRequest, grant: Grant) -> None:
+        """A claim is a sign of life: whoever was never heard is silent from here on, not from the beginning."""
+        if request.worker in self._fleet.workers:
+            self._fleet.occupy(request.worker, request.uid, request.attempt)
+            return
+        beat = Heartbeat(
+            worker=request.worker,
+            pool=grant.plan.pool,
+            runner=grant.plan.runner,
+            state=WorkerState.BUSY,
+            uid=request.uid,
+            attempt=request.attempt,
+        )
+        self._fleet.hear(beat, time.monotonic())
 
     async def _on_reports(self, batch: list[Delivery]) -> None:
         await asyncio.gather(*(self._settle(delivery, self._on_report(delivery.data)) for delivery in batch))
