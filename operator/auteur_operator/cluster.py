@@ -29,6 +29,9 @@ Json = dict[str, Any]
 _TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
+_JSON = "application/json"
+_BRIEF = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
+"""The answer to a write need not repeat what was written."""
 _PAGE = 500
 
 
@@ -108,7 +111,7 @@ class Cluster:
             base_url=wanted.host,
             connector=aiohttp.TCPConnector(limit=wanted.connection_pool_maxsize, ssl=self._api.rest_client.ssl_context),
             timeout=_TIMEOUT,
-            headers={"User-Agent": MANAGER, "Accept": "application/json"},
+            headers={"User-Agent": MANAGER},
         )
 
     async def close(self) -> None:
@@ -154,9 +157,14 @@ class Cluster:
         """Raises Exists when the name is taken."""
         return await self._call("create", path, manifest)
 
-    async def replace(self, path: str, manifest: Json) -> Json:
-        """Raises Conflicted unless the object is still at the manifest's resourceVersion."""
-        return await self._call("update", path, manifest)
+    async def make(self, path: str, manifest: Json) -> None:
+        """As `create`, for who does not want to see it."""
+        await self._call("create", path, manifest, accept=_BRIEF)
+
+    async def replace(self, path: str, manifest: Json) -> str:
+        """Returns its new resourceVersion. Raises Conflicted unless it is still at the manifest's."""
+        put = await self._call("update", path, manifest, accept=_BRIEF)
+        return str(put["metadata"]["resourceVersion"])
 
     async def merge(self, path: str, patch: Json) -> Json:
         return await self._call("patch", path, patch, content=_MERGE)
@@ -184,10 +192,11 @@ class Cluster:
         path: str,
         body: Json | None = None,
         *,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
         query: Mapping[str, str] | None = None,
     ) -> Json:
-        answer = json.loads(await self._text(verb, path, body, content=content, query=query))
+        answer = json.loads(await self._text(verb, path, body, content=content, accept=accept, query=query))
         if not isinstance(answer, dict):
             raise Unreachable(f"{verb} {path}", "the answer is no object")
         return answer
@@ -198,13 +207,14 @@ class Cluster:
         path: str,
         body: Json | None = None,
         *,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
         query: Mapping[str, str] | None = None,
     ) -> str:
         began = time.monotonic()
         asked = f"{verb} {path}"
         url = f"{path}?{urlencode(query)}" if query else path
-        headers = {"Content-Type": content}
+        headers = {"Content-Type": content, "Accept": accept}
         token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token if " " in token else f"Bearer {token}"

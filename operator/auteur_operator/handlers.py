@@ -56,6 +56,9 @@ def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     made = kopf.OperatorSettings()
     # Events of Kubernetes are no history of ours, and each would be a write.
     made.posting.enabled = False
+    # No handler of ours is about changes: what Kopf would compare and remember for those need not be built.
+    made.persistence.diffbase_storage = _NoDiffs()
+    made.persistence.progress_storage = _NoProgress()
     # A worker keeps its slot for so long after its last event: short, or thousands of them stay in memory.
     made.queueing.idle_timeout = 0.2
     # Each event is looked at as it is: no handler of ours waits for its own write to come back.
@@ -71,3 +74,33 @@ def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     # Our own line a handler, at every event, costs more than the handler.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     return made
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Building an object's essence copies it whole, at each event."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence

@@ -120,8 +120,7 @@ class Leader:
     async def _put(self, holder: str, version: str) -> None:
         manifest = self._manifest(holder)
         manifest["metadata"] = {**self._meta, "resourceVersion": version}
-        put = await self._cluster.replace(self._path, manifest)
-        self._version = put["metadata"]["resourceVersion"]
+        self._version = await self._cluster.replace(self._path, manifest)
 
     def _manifest(self, holder: str) -> dict[str, Any]:
         return {

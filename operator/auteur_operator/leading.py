@@ -103,7 +103,7 @@ class Replica:
             world=self._world,
             fleet=self._fleet,
             supplies=self._supplies,
-            demand=Waiting(self._demand, self._is_squeezed),
+            demand=Waiting(self._demand, self._reconciler.busy, self._is_squeezed),
             queue=self._runner_queue,
             clock=clock,
             on_ready=self._on_runner_ready,
@@ -297,7 +297,8 @@ class Replica:
         stopped = before.running and not status.running and status.phase is not Phase.SUCCEEDED
         if stopped and self._conversation is not None:
             self._conversation.signal_stop(job.metadata.uid, before.attempt)
-        if status.plan is not None and (pool := names.TierPool.parse(status.plan.pool)):
+        pool = names.TierPool.parse(status.plan.pool) if status.plan else None
+        if pool is not None and self._supplies.most(str(pool)):  # its demand has changed
             self._mark_runner((pool.namespace, pool.runner))
 
     def _on_worker(self, beat: Heartbeat) -> None:

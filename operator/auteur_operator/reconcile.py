@@ -36,8 +36,9 @@ from auteur_operator.world import World
 
 log = get_logger()
 BATCH = "batch/v1"
-_QUIET = timedelta(seconds=3)
+_QUIET = timedelta(seconds=5)
 """How long after it was made an attempt's pod may take to appear before we ask where it is."""
+_STARTS_WITHIN = timedelta(seconds=10)
 _LONGEST_WAIT = 30.0
 _TRY_AGAIN = 10.0
 """Seconds after which a Job that the API server refused is tried again: a quota may have room by then."""
@@ -83,6 +84,8 @@ class JobReconciler:
         self._ordered: dict[str, tuple[str, float]] = {}
         """uid → pool and when its order was put, until it is claimed"""
         self._running: dict[str, Key] = {}
+        self._serving: dict[str, tuple[str, str]] = {}
+        """uid → pool and the warm worker that has it"""
 
     # ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,8 +208,16 @@ class JobReconciler:
             return NO_POOL
         ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
         taken = self._promised[pool] + self.ordered(pool)
-        busy = self._supplies.busy(pool)
+        busy = len(self.busy(pool))
         return Supply(free=ready - taken, coming=max(0, most - busy - taken))
+
+    def busy(self, pool: str) -> set[str]:
+        """The pool's warm workers that have a job: as their jobs say, which is known from the start, or they do. The
+        agent in a pod of one attempt beats for the pool too, and is none of its workers.
+        """
+        told = self._fleet.in_state(pool, WorkerState.BUSY, time.monotonic())
+        working = {worker for worker in told if not self._world.is_of_attempt(worker)}
+        return working | {worker for found, worker in self._serving.values() if found == pool}
 
     def ordered(self, pool: str) -> int:
         """Orders on their way to the pool's workers."""
@@ -239,7 +250,7 @@ class JobReconciler:
         await self._supplies.prepare(job.metadata.namespace, runner, plan)
         manifest = desired.attempt_job(job, plan, attempt, runner, self._supplies.surroundings)
         try:
-            await self._cluster.create(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
+            await self._cluster.make(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
         except Exists:
             adopted = await self._adopt(job, attempt, now)
             if adopted is None:
@@ -290,7 +301,9 @@ class JobReconciler:
                     self._look_later(job, now)
                 if held is not None and held.reason is Reason.CONTAINER_NOT_STARTED:
                     await self._mend(job)
-                return status if held is None else life.hold_up(job, held.reason, held.message, now)
+                if held is None or self._is_usual(held, job, now):
+                    return status
+                return life.hold_up(job, held.reason, held.message, now)
             case Reported(report=said, worker=worker) if is_believed(said, job):
                 ran = _with(job, life.has_run(job, said.attempt, worker, said.started_at, now))
                 return life.report(ran, said, now)
@@ -306,6 +319,16 @@ class JobReconciler:
         if plan is not None and runner is not None:
             self._supplies.forget(namespace)
             await self._supplies.prepare(namespace, runner, plan)
+
+    def _is_usual(self, held: HeldUp, job: GenerationJob, now: datetime) -> bool:
+        """Every pod takes a moment to start: that is told only when it takes longer, or ends another trouble."""
+        since = job.status.dispatch_time or now
+        told = job.status.condition(ConditionType.RUNNING)
+        news = told is not None and told.reason is not held.reason and job.status.attempt == 1
+        if held.reason is not Reason.POD_STARTING or now >= since + _STARTS_WITHIN or news:
+            return False
+        self._queue.mark_at(job.key, time.monotonic() + _STARTS_WITHIN.total_seconds())
+        return True
 
     def _look_later(self, job: GenerationJob, now: datetime) -> None:
         """The longer it takes the more seldom."""
@@ -412,6 +435,10 @@ class JobReconciler:
             self._running[uid] = key
         else:
             self._running.pop(uid, None)
+        if status.running and not status.finished and not _has_own_pod(status) and status.plan is not None:
+            self._serving[uid] = (status.plan.pool, status.worker)
+        else:
+            self._serving.pop(uid, None)
 
     def forget(self, key: Key, uid: str) -> None:
         """The job was deleted."""
@@ -419,6 +446,7 @@ class JobReconciler:
         self._turns.end(key[0], uid)
         self._ordered.pop(uid, None)
         self._running.pop(uid, None)
+        self._serving.pop(uid, None)
         for waiting in self._jobs.waiting_for(key):
             self._queue.mark(waiting)
         self.pump()

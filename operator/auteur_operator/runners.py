@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from auteur_contracts import names
-from auteur_contracts.orders import WorkerState
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration
 from auteur_contracts.vocabulary import Quality, Reason
 from auteur_kit.clock import Clock
@@ -35,6 +34,8 @@ class Waiting:
     """How much a pool is asked for."""
 
     waiting: Callable[[str], int]
+    busy: Callable[[str], set[str]]
+    """The pool's workers that have a job."""
     squeezed: Callable[[], bool]
     """Whether some job's pod has found no place for a while."""
 
@@ -114,14 +115,13 @@ class RunnerReconciler:
         log.info("pool sized", pool=str(pool), workers=size.replicas, had=have)
 
     def _asked(self, pool: str) -> pools.Demand:
-        busy = self._fleet.count(pool, WorkerState.BUSY, time.monotonic())
-        return pools.Demand(self._demand.waiting(pool), busy, self._demand.squeezed())
+        return pools.Demand(self._demand.waiting(pool), len(self._demand.busy(pool)), self._demand.squeezed())
 
     async def _choose_who_goes(self, pool: names.TierPool, count: int) -> None:
         """A ReplicaSet removes pods of the lowest deletion cost first. Those chosen are idle now; one that takes an
         order after all finishes it or hands it back.
         """
-        busy = {worker for worker, seen in self._fleet.workers.items() if seen.beat.state is WorkerState.BUSY}
+        busy = self._demand.busy(str(pool))
         idle = [pod for pod in self._world.pods_of_pool(desired.pool_label(pool)) if pod.name not in busy]
         for pod in sorted(idle, key=lambda pod: pod.name)[:count]:
             patch: dict[str, Any] = {"metadata": {"annotations": {_COST: "-100"}}}
@@ -176,9 +176,8 @@ class RunnerReconciler:
         except (Conflicted, Gone):  # the watch will show it
             return
         if runner is None:
-            self._world.take_runner(put)
             return
-        meta = runner.metadata.model_copy(update={"resource_version": put["metadata"]["resourceVersion"]})
+        meta = runner.metadata.model_copy(update={"resource_version": put})
         written = runner.model_copy(update={"metadata": meta, "status": status})
         self._world.put_runner(written)
         if before is None or _without_counts(before) != _without_counts(status):

@@ -61,11 +61,10 @@ class Statuses:
         if status == job.status:
             return job
         try:
-            put = await self._cluster.replace(job_path(job.key, "status"), _status_manifest(job, status))
+            version = await self._cluster.replace(job_path(job.key, "status"), _status_manifest(job, status))
         except Conflicted:
             await self.refresh(job.key)
             raise
-        version = put["metadata"]["resourceVersion"]
         meta = job.metadata.model_copy(update={"resource_version": version})
         written = job.model_copy(update={"metadata": meta, "status": status})
         self._jobs.take(written)

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 
 from auteur_contracts import names
-from auteur_contracts.orders import WorkerState
 from auteur_contracts.resources import FunctionRunner, Plan
 from auteur_kit.logs import get_logger
 from auteur_lifecycle.fleet import Fleet
@@ -52,9 +51,6 @@ class Supplies:
         tier = runner.tier(parsed.quality) if runner and parsed else None
         return tier.warm.max if tier else 0
 
-    def busy(self, pool: str) -> int:
-        return self._fleet.count(pool, WorkerState.BUSY, time.monotonic())
-
     # ── what pods refer to ────────────────────────────────────────────────────────────────────────────────────────
 
     async def prepare(self, namespace: str, runner: FunctionRunner, plan: Plan) -> None:
@@ -82,7 +78,7 @@ class Supplies:
         if (namespace, name) in self._prepared:
             return
         with contextlib.suppress(Exists):
-            await self._cluster.create(path_of(_DRA, "resourceclaimtemplates", namespace), manifest)
+            await self._cluster.make(path_of(_DRA, "resourceclaimtemplates", namespace), manifest)
         self._prepared.add((namespace, name))
 
     def forget(self, namespace: str) -> None:

@@ -107,7 +107,9 @@ async def _bare(rig: Rig, space: str, jobs: int) -> tuple[float, float]:
                 ended.add(name)
                 ends.put_nowait(name)
 
-        versions: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        versions: dict[str, asyncio.Future[str]] = {}
+
+        statuses: dict[str, dict[str, Any]] = {}
 
         async def create(number: int) -> None:
             written = versions.setdefault(f"job-{number}", asyncio.get_running_loop().create_future())
@@ -116,14 +118,17 @@ async def _bare(rig: Rig, space: str, jobs: int) -> tuple[float, float]:
             plan = resolve(job, [runner], platform=CLUSTER)
             assert isinstance(plan, Plan)
             manifest = attempt_job(job, plan, 1, runner, Surroundings(nats_url="nats://nats:4222"))
-            await cluster.create(path_of("batch/v1", "jobs", space), manifest)
+            await cluster.make(path_of("batch/v1", "jobs", space), manifest)
             raw["status"] = _dispatched(plan)
+            statuses[job.metadata.name] = raw
             written.set_result(await cluster.replace(job_path(space, job.metadata.name, "status"), raw))
 
         async def finish() -> None:
             while True:
                 name = await ends.get()
-                raw = await versions[name]  # its pod may be quicker than our own write
+                version = await versions[name]  # its pod may be quicker than our own write
+                raw = statuses.pop(name)
+                raw["metadata"]["resourceVersion"] = version
                 raw["status"]["phase"] = "Succeeded"
                 raw["status"]["completionTime"] = datetime.now(UTC).isoformat()
                 await cluster.replace(job_path(space, name, "status"), raw)
