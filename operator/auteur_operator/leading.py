@@ -212,6 +212,7 @@ class Replica:
             log.info("operator leads", unfinished=len(self._jobs), finished=self._jobs.finished_count)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._announcer.run())
+                group.create_task(self._store.bring_bucket())
                 group.create_task(self._conversation.run())
                 group.create_task(self._queue.run(self._settings.operator.reconcilers, self._timed("jobs", self._look)))
                 group.create_task(self._runner_queue.run(2, self._timed("runners", self._pools.look)))

@@ -413,6 +413,8 @@ class JobReconciler:
         if job.status.finished:
             for waiting in self._jobs.waiting_for(job.key):
                 self._queue.mark(waiting)
+        elif before.dispatched and not job.status.dispatched:  # by a report, say: what comes next is looked for at once
+            self._queue.mark(job.key)
         ordered = job.status.dispatched and not job.status.running and not _has_own_pod(job.status)
         if ordered and (not before.dispatched or before.attempt < job.status.attempt):
             self._order(job)

@@ -48,6 +48,8 @@ class World:
     pods: dict[tuple[str, str], Pod] = field(default_factory=dict)
     _by_attempt: defaultdict[str, dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
     _by_pool: defaultdict[str, dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
+    _of_attempts: set[str] = field(default_factory=set)
+    """Names of pods of one attempt, in whatever namespace: their agents are called so."""
     runners: dict[tuple[str, str], FunctionRunner | Unusable] = field(default_factory=dict)
     deployments: dict[tuple[str, str], Deployment] = field(default_factory=dict)
     enabled: set[str] = field(default_factory=set)
@@ -65,6 +67,8 @@ class World:
         self.pods[pod.namespace, pod.name] = pod
         group = self._by_attempt[pod.job_uid] if pod.job_uid else self._by_pool[pod.pool]
         group[pod.name] = pod
+        if pod.job_uid:
+            self._of_attempts.add(pod.name)
         return pod
 
     def drop_pod(self, namespace: str, name: str) -> Pod | None:
@@ -75,7 +79,12 @@ class World:
         groups[key].pop(name, None)
         if not groups[key]:
             del groups[key]
+        self._of_attempts.discard(name)
         return pod
+
+    def is_of_attempt(self, worker: str) -> bool:
+        """Whether it is the agent of a pod of one attempt."""
+        return worker in self._of_attempts
 
     def pods_of_job(self, uid: str) -> list[Pod]:
         return list(self._by_attempt.get(uid, {}).values())

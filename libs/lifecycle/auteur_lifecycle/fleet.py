@@ -47,12 +47,16 @@ class Fleet:
             del self.workers[name]
         return lost
 
-    def count(self, pool: str, state: WorkerState, now: float) -> int:
-        return sum(
-            1
+    def in_state(self, pool: str, state: WorkerState, now: float) -> set[str]:
+        """Names of those of the pool that are heard."""
+        return {
+            name
             for name, worker in self.workers.items()
             if worker.beat.pool == pool and worker.beat.state is state and not self.silent(name, now)
-        )
+        }
+
+    def count(self, pool: str, state: WorkerState, now: float) -> int:
+        return len(self.in_state(pool, state, now))
 
     def of_runner(self, runner: str) -> list[Heartbeat]:
         return [worker.beat for worker in self.workers.values() if worker.beat.runner == runner]
