@@ -4,10 +4,10 @@ SHELL := /usr/bin/env bash
 BIN := .venv/bin
 PYTHONS := libs operator services tests images/runners
 
-.PHONY: help demo up down logs status dev test unit lint fmt bench build
+.PHONY: help demo up down logs status dev test unit e2e chaos lint fmt bench bench-cluster build images
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from a clone to a picture in out/
 	@scripts/demo
@@ -32,12 +32,20 @@ dev: ## install tests and linters too, and run the studio in the foreground
 	@scripts/bootstrap --dev
 	@$(BIN)/auteur up --foreground
 
-test: ## all tests, on real servers; minutes
+test: ## all tests, on real servers and a real control plane of Kubernetes; minutes
 	@scripts/test
 
 unit: ## the tests that need no server; seconds
 	@scripts/bootstrap --dev --platform
 	@$(BIN)/python -m pytest -q tests/unit
+
+e2e: ## the studio on a real node, in containers (Debian, as root); minutes
+	@scripts/test-node
+
+chaos: ## thousands of jobs while everything is killed in turn; half an hour
+	@scripts/bootstrap --tests
+	@scripts/cluster-tools control-plane >/dev/null
+	AUTEUR_TEST_FULL=1 $(BIN)/python -m pytest -q -rP tests/cluster/test_operator_chaos.py
 
 lint: ## what a change must pass: style, types, imports, hygiene
 	@scripts/bootstrap --dev --platform
@@ -55,6 +63,14 @@ fmt: ## format, and fix what can be fixed by itself
 bench: ## measure, with the goal beside each figure; minutes
 	@scripts/bootstrap --dev
 	$(BIN)/python -m tests.bench
+
+bench-cluster: ## measure the operator, beside a bare loop on the same control plane; minutes
+	@scripts/bootstrap --tests
+	@scripts/cluster-tools control-plane >/dev/null
+	$(BIN)/python -m tests.bench.cluster
+
+images: ## every program as an image, by the builder that is there
+	@scripts/build-images
 
 build: ## the wheels of the platform and its runners, into dist/
 	@scripts/build

@@ -26,8 +26,12 @@ from urllib3.exceptions import HTTPError
 
 from auteur_contracts.errors import AuteurError, Code, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
+from auteur_kit.logs import get_logger
 from auteur_kit.settings import StoreSettings
 
+log = get_logger()
+_BUCKET_TRIES = (1.0, 15.0)
+"""Seconds between the first two, and at most."""
 T = TypeVar("T")
 _CHUNK = 256 * 1024
 _THREADS = 8
@@ -98,6 +102,19 @@ class Store:
                 self._minio.make_bucket(self.bucket)
 
         await self._run(make)
+
+    async def bring_bucket(self) -> None:
+        """As `ensure_bucket`, however late the store comes: where every program is a container of its own, nobody else
+        makes it.
+        """
+        pause, longest = _BUCKET_TRIES
+        while True:
+            try:
+                return await self.ensure_bucket()
+            except AuteurError as error:
+                log.warning("the bucket cannot be made yet", bucket=self.bucket, error=error.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
 
     async def check(self) -> None:
         """Raises Unavailable when the store does not answer or the bucket is missing."""

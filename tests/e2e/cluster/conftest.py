@@ -21,10 +21,6 @@ _HERE = Path(__file__).parent
 _FIRST_TIME = 1800  # bases and images are built then
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "node: needs a real node: root, containerd, buildah; minutes the first time")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:

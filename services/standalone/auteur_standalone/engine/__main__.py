@@ -18,21 +18,6 @@ from auteur_standalone.engine.engine import Engine
 from auteur_standalone.engine.ledger import Ledger
 from auteur_standalone.engine.settings import Settings
 
-_BUCKET_TRIES = (1.0, 15.0)
-"""Seconds between the first two, and at most."""
-
-
-async def _make_bucket(store: Store) -> None:
-    """`auteur up` has made it before; where every program is a container of its own, nobody else does."""
-    pause, longest = _BUCKET_TRIES
-    while True:
-        try:
-            return await store.ensure_bucket()
-        except AuteurError as error:
-            get_logger().warning("the bucket cannot be made yet", bucket=store.bucket, error=error.message)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, longest)
-
 
 async def serve(settings: Settings) -> None:
     log = get_logger()
@@ -55,7 +40,7 @@ async def serve(settings: Settings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop)
     ledger = Ledger.open(settings.engine.database, on_fault)
-    bucket = asyncio.create_task(_make_bucket(store))
+    bucket = asyncio.create_task(store.bring_bucket())
     try:
         async with Bus.connect(settings.nats, name="engine") as bus:
             engine = Engine(bus=bus, store=store, ledger=ledger, settings=settings.engine, clock=utc_now)
