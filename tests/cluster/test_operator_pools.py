@@ -21,7 +21,7 @@ from auteur_contracts.vocabulary import Phase, Quality, Reason
 from auteur_kit.bus import Bus
 from auteur_kit.store import Store
 from tests.support.cluster.kwok import End
-from tests.support.cluster.operators import Here, Operated, job, runner
+from tests.support.cluster.operators import Here, Operated, job, message, runner
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
