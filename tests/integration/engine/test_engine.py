@@ -336,7 +336,7 @@ async def test_a_name_is_free_as_soon_as_its_job_is_deleted(bus: Bus, engine: En
 
 async def test_long_answers_come_in_pages(bus: Bus, engine: Engine, facts: Facts) -> None:
     for number in range(3):
-        await submit(bus, echo_job(f"long-{number}", params={"text": "x" * 200_000}))
+        await submit(bus, echo_job(f"long-{number}", params={"text": "x" * 120_000}))
     await eventually(lambda: facts.of("long-2"), "the last of them")
 
     async def page(after: str) -> ListedJobs:

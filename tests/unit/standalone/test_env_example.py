@@ -11,7 +11,11 @@ from auteur_standalone.engine.settings import Settings as EngineSettings
 from auteur_standalone.settings import Settings
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
-OTHERS = {"AUTEUR_HOME", "AUTEUR_SERVER", "AUTEUR_TOKEN", "AUTEUR_DEBUG", "CORS_ALLOW_ORIGINS"}
+OTHERS = {
+    *("AUTEUR_HOME", "AUTEUR_SERVER", "AUTEUR_TOKEN", "AUTEUR_DEBUG", "CORS_ALLOW_ORIGINS"),
+    # of compose.yaml
+    *("POSTGRES_PASSWORD", "AUTEUR_POSTGRES_IMAGE", "AUTEUR_RUNNER_IMAGE", "AUTEUR_PORT", "AUTEUR_STORE_PORT"),
+}
 
 
 def variables(settings: type[BaseModel]) -> set[str]:
