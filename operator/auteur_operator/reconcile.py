@@ -265,8 +265,9 @@ class JobReconciler:
     def _refused(
         self, job: GenerationJob, held: HeldUp, now: datetime, again: float = _TRY_AGAIN
     ) -> GenerationJobStatus:
-        """The attempt's Job could not be made. Its turn is another's meanwhile."""
-        self._stand_down(job.metadata.uid, job.key)
+        """The attempt's Job could not be made. Its turn stays its own: were it another's meanwhile, all of a namespace
+        that wait would ask the API server in vain, again and again.
+        """
         self._queue.mark_at(job.key, time.monotonic() + again)
         return life.wait(job, held.reason, held.message, now)
 

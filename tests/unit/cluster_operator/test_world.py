@@ -51,6 +51,15 @@ def test_a_deleted_pod_leaves_nothing_behind(world: World) -> None:
     assert (world.pods, world.pods_of_job(UID), dict(world._by_attempt), dict(world._by_pool)) == ({}, [], {}, {})
 
 
+def test_the_agent_of_an_attempt_is_no_worker_of_the_pool(world: World) -> None:
+    """It beats for the pool, and leaves with its attempt."""
+    world.take_pod(raw_pod("attempt"))
+    world.take_pod(raw_pod("warm", labels=POOL_LABELS))
+    assert (world.is_of_attempt("attempt"), world.is_of_attempt("warm")) == (True, False)
+    world.drop_pod("film", "attempt")
+    assert not world.is_of_attempt("attempt")
+
+
 # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
