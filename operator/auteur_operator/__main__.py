@@ -36,8 +36,7 @@ async def serve(settings: Settings) -> None:
     lease = (wanted.namespace, LEASE)
     leader = Leader(cluster, *lease, identity_of(wanted.identity), _times(wanted))
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):  # until Kopf does the same
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     try:
         async with health.serve(wanted.http_host, wanted.http_port, state, metrics) as port:
             log.info("operator started", http_port=port)
@@ -68,17 +67,31 @@ async def _first(stop: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
 async def _watch(
     settings: Settings, replica: Replica, lease: tuple[str, str], access: object, stop: asyncio.Event
 ) -> None:
-    """Kopf takes the signals for itself: when it ends well, somebody said stop."""
+    """Kopf's own way to run its tasks takes all others of the loop for its own at the end: it would wait five seconds
+    for whoever leads here and then cancel it, which looks like a Lease that was lost and is given back to nobody.
+    """
     places = settings.operator.places
-    await kopf.operator(
+    watching = await kopf.spawn_tasks(
         registry=handlers.registry(replica, access),
         settings=handlers.settings(lease),
         standalone=True,
         clusterwide=not places,
         namespaces=places,
     )
-    stop.set()
-    await asyncio.get_running_loop().create_future()  # until we are cancelled with the others
+    _heed_signals(stop)  # Kopf has just taken them for itself
+    try:
+        done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _lead(leader: Leader, replica: Replica, state: Health) -> None:
