@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auteur_contracts import names
 from auteur_contracts.resources import Failure, TierDeclaration
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_operator.desired import least_memory_mib
@@ -74,6 +75,12 @@ def name_taken(name: str) -> HeldUp:
     """What was made under the name before may be on its way out, with the GenerationJob that it belonged to."""
     why = f"There is a Job named {name} that belongs to something else."
     return HeldUp(Reason.POD_REFUSED, _sentence(why, "Delete it if it does not go by itself."))
+
+
+def not_enabled(namespace: str) -> str:
+    """Workers there would get what lets them into NATS: somebody has to want that."""
+    label = f"kubectl label namespace {namespace} {names.LABEL_ENABLED}=true"
+    return f'Namespace "{namespace}" runs no jobs. Let it in: {label}'
 
 
 def refused_pod(refusal: str) -> HeldUp:

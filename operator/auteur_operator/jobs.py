@@ -3,7 +3,7 @@ resourceVersion wins, wherever it came from. Finished ones are kept as text: the
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -73,8 +73,9 @@ def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed:
 
 
 class Jobs:
-    def __init__(self, *, require_archive: bool) -> None:
-        self._require_archive = require_archive
+    def __init__(self, archived: Collection[str] = ()) -> None:
+        self._archived = frozenset(archived)
+        """Namespaces in which a finished job stays until a gateway has it."""
         self._live: dict[Key, GenerationJob | Malformed] = {}
         self._finished: dict[Key, Finished] = {}
         self._keys: dict[str, Key] = {}
@@ -131,7 +132,7 @@ class Jobs:
 
     def _keep(self, job: GenerationJob, version: int) -> Finished:
         status = job.status
-        if not self._require_archive and status.archived_time is None:
+        if job.metadata.namespace not in self._archived and status.archived_time is None:
             status = status.model_copy(update={"archived_time": status.completion_time})
         expires = expires_at(job.model_copy(update={"status": status}))
         text = job.model_dump_json(exclude_none=True).encode()

@@ -73,7 +73,7 @@ class Replica:
         self._leads = False
         self._queue: WorkQueue[Key] = WorkQueue()
         self._runner_queue: WorkQueue[Key] = WorkQueue()
-        self._jobs = Jobs(require_archive=wanted.require_archive)
+        self._jobs = Jobs(wanted.archived_namespaces)
         self._world = World(home=wanted.namespace)
         self._fleet = Fleet()
         self._states: dict[str, WorkerState] = {}
@@ -178,8 +178,14 @@ class Replica:
         if deleted:
             self._world.enabled.discard(name)
             self._supplies.forget(name)
-        else:
-            self._world.take_namespace(raw)
+            return
+        if self._world.take_namespace(raw):
+            for key in self._jobs.live_keys():
+                if key[0] == name:
+                    self._mark(key)
+            for key in self._world.runners:
+                if key[0] == name:
+                    self._mark_runner(key)
 
     def on_lease(self, raw: dict[str, Any], *, deleted: bool) -> None:  # noqa: ARG002  # a change is a change
         self._metrics.events.labels("leases").inc()

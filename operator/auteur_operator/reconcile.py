@@ -171,6 +171,9 @@ class JobReconciler:
     async def _take_turn(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
         """Dispatched, if it is its turn; else why it waits."""
         plan = job.status.plan
+        if job.metadata.namespace not in self._world.enabled:
+            self._stand_down(job.metadata.uid, job.key)
+            return life.wait(job, Reason.NAMESPACE_NOT_ENABLED, diagnosis.not_enabled(job.metadata.namespace), now)
         runner = self._world.runner_of(plan.pool) if plan else None
         if plan is None or runner is None or not runner.spec.image:
             self._stand_down(job.metadata.uid, job.key)
@@ -247,14 +250,16 @@ class JobReconciler:
         runner = self._world.runner_of(plan.pool)
         if runner is None:
             return job.status
-        await self._supplies.prepare(job.metadata.namespace, runner, plan)
-        manifest = desired.attempt_job(job, plan, attempt, runner, self._supplies.surroundings)
         try:
+            await self._supplies.prepare(job.metadata.namespace, runner, plan)
+            manifest = desired.attempt_job(job, plan, attempt, runner, self._supplies.surroundings)
             await self._cluster.make(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
         except Exists:
             adopted = await self._adopt(job, attempt, now)
             if adopted is None:
-                return self._refused(job, diagnosis.name_taken(manifest["metadata"]["name"]), now, again=_NAME_AGAIN)
+                return self._refused(
+                    job, diagnosis.name_taken(names.attempt_name(job.metadata.name, attempt)), now, again=_NAME_AGAIN
+                )
             job = adopted
         except (Forbidden, Invalid) as error:
             return self._refused(job, diagnosis.refused_pod(error.said), now)

@@ -72,6 +72,10 @@ class RunnerReconciler:
             case Unusable() as unusable:
                 status = FunctionRunnerStatus(ready=False, message=unusable.why)
                 await self._put_status(key, unusable.version, status, None)
+            case FunctionRunner() as runner if not self._world.takes_workers(key[0]):
+                await self._remove(self._world.deployments_of(*key))
+                status = FunctionRunnerStatus(ready=False, message=diagnosis.not_enabled(key[0]))
+                await self._put_status(key, int(runner.metadata.resource_version), status, runner)
             case FunctionRunner() as runner:
                 await self._supplies.look_for_devices()
                 await self._supplies.nodes()

@@ -38,8 +38,8 @@ class OperatorSettings(BaseModel):
     """Largest single file a job may store."""
     keep_finished_jobs: Duration = timedelta(minutes=10)
     """How long the batch/v1 Job and pod of an attempt stay to be looked at."""
-    require_archive: bool = True
-    """A finished job is deleted only after a gateway has archived it. False where no gateway runs."""
+    archived_namespaces: tuple[Label, ...] = ()
+    """Whose finished jobs a gateway archives: there a job is deleted only after that."""
     http_host: str = "0.0.0.0"  # noqa: S104  # probes come from the node, metrics from Prometheus
     http_port: int = Field(8080, ge=0, le=65535)
     """/healthz, /readyz and /metrics. 0: the OS chooses."""

@@ -53,7 +53,7 @@ class World:
     runners: dict[tuple[str, str], FunctionRunner | Unusable] = field(default_factory=dict)
     deployments: dict[tuple[str, str], Deployment] = field(default_factory=dict)
     enabled: set[str] = field(default_factory=set)
-    """Namespaces in which commands may create jobs."""
+    """Namespaces that run jobs."""
     _catalogues: dict[str, tuple[FunctionRunner, ...]] = field(default_factory=dict)
 
     # ── pods ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,10 +168,17 @@ class World:
     def deployments_of(self, namespace: str, runner: str) -> list[Deployment]:
         return [each for each in self.deployments.values() if (each.namespace, each.runner) == (namespace, runner)]
 
-    def take_namespace(self, raw: Raw) -> None:
+    def takes_workers(self, namespace: str) -> bool:
+        """Whether runners may keep workers there, who get what NATS lets them in with. In the operator's own always."""
+        return namespace == self.home or namespace in self.enabled
+
+    def take_namespace(self, raw: Raw) -> bool:
+        """Whether it was let in or out."""
         meta = raw["metadata"]
         is_in = meta.get("labels", {}).get(names.LABEL_ENABLED) == "true" and not meta.get("deletionTimestamp")
+        changed = is_in is not (meta["name"] in self.enabled)
         (self.enabled.add if is_in else self.enabled.discard)(meta["name"])
+        return changed
 
 
 def _runner(raw: Raw) -> FunctionRunner | Unusable:

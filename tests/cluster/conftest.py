@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from auteur_contracts import subjects
+from auteur_contracts import names, subjects
 from auteur_kit.bus import Bus
 from auteur_kit.settings import StoreSettings
 from tests.support.cluster import api as cluster_api
@@ -97,9 +97,16 @@ async def api(control_plane: Cluster) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def here(kubectl: Kubectl, namespace: str, api: httpx.AsyncClient) -> Here:
-    """The test's own namespace."""
+async def outside(kubectl: Kubectl, namespace: str, api: httpx.AsyncClient) -> Here:
+    """The test's own namespace, which was not let in."""
     return Here(namespace, kubectl.within(namespace), api)
+
+
+@pytest.fixture
+async def here(outside: Here) -> Here:
+    """The test's own namespace, which runs jobs."""
+    outside.kubectl("label", "namespace", outside.name, f"{names.LABEL_ENABLED}=true")
+    return outside
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         stack.enter_context(kwok.playing(plane, tmp_path / "kwok", kwok.Shape("fake", count=4, gpus=0)))
         for space in (HOME, *SPACES):
             plane.kubectl("create", "namespace", space)
+            plane.kubectl("label", "namespace", space, f"{names.LABEL_ENABLED}=true")
             plane.kubectl.within(space)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
         yield Studio(tmp_path, plane, nats, nats_settings, store, store_settings)
 

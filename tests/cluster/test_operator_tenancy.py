@@ -30,6 +30,7 @@ async def there(kubectl: Kubectl, api: httpx.AsyncClient) -> AsyncIterator[Here]
     """Another namespace."""
     name = f"there-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, f"{names.LABEL_ENABLED}=true")
     kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
     yield Here(name, kubectl.within(name), api)
     kubectl("delete", "namespace", name, "--wait=false")
@@ -43,7 +44,6 @@ async def catalogue(bus: Bus, namespace: str) -> tuple[FunctionRunner, ...]:
 @pytest.fixture
 async def enabled(operated: Operated, operated_bus: Bus, here: Here) -> Here:
     """Let in, with a runner."""
-    here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}=true")
     await here.make(runner("diffusion", here.name))
 
     async def is_known() -> bool:
@@ -73,8 +73,8 @@ async def test_a_namespace_has_so_many_jobs_under_way_and_no_more(operated: Oper
     await here.until("three", Dispatched="True/PodCreated")
 
 
-async def test_a_refused_pod_keeps_its_turn_for_nobody(operated: Operated, here: Here) -> None:
-    """Jobs that a quota does not let in are no reason for the others to wait for ever."""
+async def test_who_is_refused_keeps_its_turn(operated: Operated, here: Here) -> None:
+    """Thousands behind a quota do not all ask the API server again and again: those whose turn it is do."""
     quota = {"hard": {"count/jobs.batch": "1"}}
     await here.make({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": quota})
     await here.make(runner("diffusion", here.name, end=End.HANG))
@@ -89,7 +89,9 @@ async def test_a_refused_pod_keeps_its_turn_for_nobody(operated: Operated, here:
     await here.make(job("two", here.name))
     await here.until("two", Dispatched="False/PodRefused")
     await here.make(job("three", here.name))
-    await here.until("three", Dispatched="False/PodRefused")
+    await here.until("three", Dispatched="False/WaitingForTurn")
+    here.kubectl("delete", "resourcequota/small")
+    await here.until("two", Dispatched="True/PodCreated")
 
 
 async def test_one_that_queues_much_does_not_delay_another(operated: Operated, here: Here, there: Here) -> None:
@@ -149,11 +151,23 @@ async def test_submitted_run_and_asked_about(enabled: Here, operated_bus: Bus, f
     assert GotJob.model_validate_json(nothing).found is None
 
 
-async def test_a_namespace_that_was_not_let_in(operated: Operated, operated_bus: Bus, here: Here, facts: Facts) -> None:
-    await told(operated_bus, here.name, "alley", Verb.SUBMIT, Submit(job=asked(here.name, "alley")))
+async def test_a_namespace_that_was_not_let_in(
+    operated: Operated, operated_bus: Bus, outside: Here, facts: Facts
+) -> None:
+    await told(operated_bus, outside.name, "alley", Verb.SUBMIT, Submit(job=asked(outside.name, "alley")))
     said = await rejection(facts, "alley")
-    assert f"kubectl label namespace {here.name} auteur.studio/enabled=true" in failure_of(said).remedy
-    assert await here.list("GenerationJob") == []
+    assert f"kubectl label namespace {outside.name} auteur.studio/enabled=true" in failure_of(said).remedy
+    assert await outside.list("GenerationJob") == []
+
+
+async def test_a_job_waits_until_its_namespace_is_let_in(operated: Operated, outside: Here) -> None:
+    """And no worker gets there meanwhile, nor what lets workers into NATS."""
+    await outside.make(runner("diffusion", outside.name), job("alley", outside.name))
+    await outside.until("alley", Dispatched="False/NamespaceNotEnabled")
+    assert "auteur.studio/enabled=true" in outside.kubectl("describe", "gj/alley")
+    assert outside.kubectl("get", "jobs,secrets", "-o", "name") == ""
+    outside.kubectl("label", "namespace", outside.name, f"{names.LABEL_ENABLED}=true")
+    await outside.until("alley", Succeeded="True/OutputsCommitted")
 
 
 async def test_let_out_again(enabled: Here, operated_bus: Bus, facts: Facts) -> None:
@@ -169,11 +183,20 @@ async def test_let_out_again(enabled: Here, operated_bus: Bus, facts: Facts) -> 
 
 
 async def test_cancel_and_delete_are_for_namespaces_that_were_let_in(
-    operated: Operated, operated_bus: Bus, here: Here
+    operated: Operated, operated_bus: Bus, here: Here, facts: Facts
 ) -> None:
     """What kubectl made in a namespace of its own is nobody's else to end."""
     await here.make(runner("diffusion", here.name, end=End.HANG), job("alley", here.name))
     await here.until("alley", Dispatched="True/PodCreated")
+    here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}-")
+    attempt = iter(range(1000))
+
+    async def is_rejected() -> bool:
+        name = f"job-{next(attempt)}"
+        await told(operated_bus, here.name, name, Verb.SUBMIT, Submit(job=asked(here.name, name)))
+        return any(isinstance(each.data, Rejected) for each in facts.seen)
+
+    await eventually(is_rejected, "commands to be rejected")
     for verb, payload in ((Verb.CANCEL, Cancel(by="somebody")), (Verb.DELETE, Delete())):
         await told(operated_bus, here.name, "alley", verb, payload)
     here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}=true")

@@ -128,6 +128,7 @@ class Reason(StrEnum):
     RUNNER_NOT_READY = "RunnerNotReady"
     SUSPENDED = "Suspended"
     WAITING_FOR_TURN = "WaitingForTurn"
+    NAMESPACE_NOT_ENABLED = "NamespaceNotEnabled"
     ORDERED = "Ordered"
     POD_CREATED = "PodCreated"
     # Running

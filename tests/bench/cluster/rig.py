@@ -128,7 +128,8 @@ async def connected(rig: Rig) -> AsyncIterator[Cluster]:
 
 async def namespace(cluster: Cluster, name: str) -> None:
     with contextlib.suppress(Exists):
-        await cluster.create(path_of("v1", "namespaces"), {"metadata": {"name": name}})
+        labels = {names.LABEL_ENABLED: "true"}
+        await cluster.create(path_of("v1", "namespaces"), {"metadata": {"name": name, "labels": labels}})
     while await cluster.find(path_of("v1", "serviceaccounts", name, "default")) is None:  # noqa: ASYNC110  # asked for
         await asyncio.sleep(0.05)
 

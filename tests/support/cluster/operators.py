@@ -63,7 +63,6 @@ def operator(
         "worker_nats_password": nats.password.get_secret_value(),
         "http_host": LOOPBACK,
         "http_port": str(port),
-        "require_archive": "false",
         **wanted,
     }
     env = {f"AUTEUR_OPERATOR__{name.upper()}": value for name, value in settings.items()}

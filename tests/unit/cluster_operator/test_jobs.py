@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 
 def kept(*seen: GenerationJob | Malformed, require_archive: bool = True) -> Jobs:
-    made = Jobs(require_archive=require_archive)
+    made = Jobs(["film"] if require_archive else [])
     for each in seen:
         made.take(each)
     return made

@@ -18,7 +18,7 @@ ALLEY, BAY = ("film", "alley"), ("film", "bay")
 def statuses() -> Statuses:
     """Without an API server: what is held is nobody else's business."""
     nobody = cast("Cluster", None)
-    return Statuses(nobody, Jobs(require_archive=True), lambda: NOW, lambda _fact: None, lambda _before, _after: None)
+    return Statuses(nobody, Jobs(), lambda: NOW, lambda _fact: None, lambda _before, _after: None)
 
 
 async def test_one_at_a_time_decides_about_a_job_and_others_about_theirs(statuses: Statuses) -> None:
