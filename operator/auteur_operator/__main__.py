@@ -1,7 +1,6 @@
 """`python -m auteur_operator`: settings from the environment, until SIGTERM or until another replica leads."""
 
 import asyncio
-import contextlib
 import gc
 import signal
 import sys
@@ -24,6 +23,8 @@ from auteur_operator.metrics import Metrics
 from auteur_operator.settings import OperatorSettings, Settings
 
 log = get_logger()
+_LEAVES_WITHIN = 5.0
+"""Seconds."""
 
 
 async def serve(settings: Settings) -> None:
@@ -108,9 +109,11 @@ async def _lead(leader: Leader, replica: Replica, state: Health) -> None:
         lost = holding.done()
         for task in (leading, holding):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
-        if not lost:
+        # A library may forget a cancellation that meets an answer. Who may still write keeps the Lease until it is out.
+        ended, busy = await asyncio.wait({leading, holding}, timeout=_LEAVES_WITHIN)
+        for task in ended:
+            _ = task.cancelled() or task.exception()  # the first was raised above
+        if not lost and not busy:
             await leader.release()
 
 
