@@ -23,6 +23,8 @@ from auteur_operator.metrics import Metrics
 from auteur_operator.settings import OperatorSettings, Settings
 
 log = get_logger()
+_COLLECT = (50_000, 20, 50)
+"""Each event of a watch is some hundred objects that die at once: looking for cycles among them so often is a waste."""
 _LEAVES_WITHIN = 5.0
 """Seconds."""
 
@@ -138,6 +140,7 @@ def main() -> int:
         return 2
     logs.configure(settings.log, service="operator")
     gc.freeze()
+    gc.set_threshold(*_COLLECT)
     code = 0
     try:
         uvloop.run(serve(settings))
