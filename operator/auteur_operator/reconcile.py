@@ -28,6 +28,7 @@ from auteur_operator.diagnosis import HeldUp
 from auteur_operator.jobs import Jobs, Malformed
 from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
 from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
+from auteur_operator.pace import Pace
 from auteur_operator.queue import WorkQueue
 from auteur_operator.statuses import Statuses
 from auteur_operator.supplies import Supplies
@@ -38,6 +39,8 @@ log = get_logger()
 BATCH = "batch/v1"
 _QUIET = timedelta(seconds=5)
 """How long after it was made an attempt's pod may take to appear before we ask where it is."""
+_ASK_EVERY = 0.2
+"""Seconds between two such questions."""
 _STARTS_WITHIN = timedelta(seconds=10)
 _LONGEST_WAIT = 30.0
 _TRY_AGAIN = 10.0
@@ -84,6 +87,7 @@ class JobReconciler:
         self._ordered: dict[str, tuple[str, float]] = {}
         """uid → pool and when its order was put, until it is claimed"""
         self._running: dict[str, Key] = {}
+        self._pace = Pace(_ASK_EVERY)
         self._serving: dict[str, tuple[str, str]] = {}
         """uid → pool and the warm worker that has it"""
 
@@ -295,8 +299,7 @@ class JobReconciler:
         status = job.status
         pods = [pod for pod in self._world.pods_of_job(job.metadata.uid) if pod.attempt == status.attempt]
         seen = Evidence(pod=newest(pods))
-        if seen.pod is None and status.dispatch_time is not None and now < status.dispatch_time + _QUIET:
-            self._queue.mark_at(job.key, time.monotonic() + _QUIET.total_seconds())
+        if seen.pod is None and not self._may_ask(job, now):
             return status
         tier = self._tier(job)
         while isinstance(verdict := judge(job, seen, tier), Ask):
@@ -325,6 +328,17 @@ class JobReconciler:
         if plan is not None and runner is not None:
             self._supplies.forget(namespace)
             await self._supplies.prepare(namespace, runner, plan)
+
+    def _may_ask(self, job: GenerationJob, now: datetime) -> bool:
+        """Where is its pod? Nobody asks that at once, or of thousands that are being made at the same time."""
+        status, clock = job.status, time.monotonic()
+        if status.dispatch_time is not None and now < status.dispatch_time + _QUIET:
+            slot = clock + _QUIET.total_seconds()
+        else:
+            slot = clock if status.running else self._pace.slot(job.key, clock)
+        if slot > clock:
+            self._queue.mark_at(job.key, slot)
+        return slot <= clock
 
     def _is_usual(self, held: HeldUp, job: GenerationJob, now: datetime) -> bool:
         """Every pod takes a moment to start: that is told only when it takes longer, or ends another trouble."""
@@ -455,6 +469,7 @@ class JobReconciler:
         self._ordered.pop(uid, None)
         self._running.pop(uid, None)
         self._serving.pop(uid, None)
+        self._pace.forget(key)
         for waiting in self._jobs.waiting_for(key):
             self._queue.mark(waiting)
         self.pump()
