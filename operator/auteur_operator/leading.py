@@ -367,13 +367,18 @@ class Replica:
                         self._runner_queue.mark(key)
 
     def _tick_workers(self, now: float) -> None:
+        at_work = set()
         for key in self._reconciler.running():
             job = self._jobs.live(key)
             if isinstance(job, GenerationJob) and self._fleet.silent(job.status.worker, now):
+                at_work.add(job.status.worker)
                 self._queue.mark(key)
-        for lost in self._fleet.forget_lost(now):
-            self._states.pop(lost, None)
-            log.warning("worker lost", worker=lost)
+        for gone in self._fleet.forget_lost(now):
+            self._states.pop(gone, None)
+            if gone in at_work:
+                log.warning("worker lost", worker=gone)
+            else:  # it did what it was there for, or its pool became smaller
+                log.info("worker left", worker=gone)
             for key in self._world.runners:
                 self._runner_queue.mark(key)
 
