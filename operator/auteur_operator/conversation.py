@@ -54,6 +54,8 @@ catalogue_document: TypeAdapter[tuple[FunctionRunner, ...]] = TypeAdapter(tuple[
 _PROGRESS_EVERY = 1.0
 _PROGRESS_WRITES = 50
 """A second, over all jobs: status is for those who look, events for those who watch."""
+_PLACES = 10
+"""First ones of a line whose place is in their status."""
 _COMMAND_REPEAT = 5.0
 _CATALOGUE_REPEAT = 2.0
 """NATS forgets the catalogue when it restarts (it lies in memory), so it is put again."""
@@ -283,10 +285,20 @@ class Conversation:
                 if key is not None:
                     with contextlib.suppress(ClusterError):
                         await self._write_progress(key, attempt, seen)
+            for key in tuple(self._turns.fronts(_PLACES)):
+                with contextlib.suppress(ClusterError):
+                    await self._write_place(key)
 
     async def _write_progress(self, key: Key, attempt: int, seen: Progress) -> None:
         async with self._statuses.hold(key):
             await self._statuses.change(key, lambda job: life.progress(job, attempt, seen))
+
+    async def _write_place(self, key: Key) -> None:
+        """Whoever stands near the front is told where; further back the place changes too often, and the API knows."""
+        async with self._statuses.hold(key):
+            job = self._jobs.live(key)
+            if isinstance(job, GenerationJob) and _place_of(job) != self._turns.position(job):
+                await self._statuses.change(key, self._placed)
 
     # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -460,6 +472,11 @@ class Conversation:
         workers = max(1, sum(1 for worker in self._fleet.workers.values() if worker.beat.pool == plan.pool))
         eta = None if seconds is None else round(seconds * (position + workers - 1) / workers, 1)
         return job.status.model_copy(update={"queue": QueueStatus(position=position, eta_seconds=eta)})
+
+
+def _place_of(job: GenerationJob) -> int | None:
+    """As its status says."""
+    return job.status.queue.position if job.status.queue else None
 
 
 def _manifest(asked: GenerationJob, headers: dict[str, str]) -> dict[str, Any]:

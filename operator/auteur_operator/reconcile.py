@@ -116,13 +116,23 @@ class JobReconciler:
             status = life.next_status(job, self._seen(job), now)
         if status.dispatched and not status.finished and _has_own_pod(status):
             status = await self._judged(_with(job, status), now)
+        elif self._is_ordered_from_nobody(status):
+            status = life.withdraw(_with(job, status), "Its runner keeps no warm workers any more.", now)
+            status = life.next_status(_with(job, status), self._seen(job), now)
         if life.ready_for_worker(_with(job, status)):
             status = await self._take_turn(_with(job, status), now)
         else:
             self._stand_down(job.metadata.uid, job.key)
+            if status.queue is not None:  # it stands in no line any more
+                status = status.model_copy(update={"queue": None})
         written = await self._statuses.write(job, status)
         await self._remove_strays(written, before=job.status)
         self._set_timer(written, now)
+
+    def _is_ordered_from_nobody(self, status: GenerationJobStatus) -> bool:
+        """Its runner was deleted, or the tier's pool given up, before a worker took the order."""
+        plan, waits = status.plan, status.dispatched and not status.running and not status.finished
+        return waits and plan is not None and not self._supplies.most(plan.pool)
 
     def _seen(self, job: GenerationJob) -> life.Seen:
         namespace = job.metadata.namespace

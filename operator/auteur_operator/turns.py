@@ -136,6 +136,12 @@ class Turns:
             if (line := lines.get(Want(pool, alone=False))) is not None:
                 yield from (self._standing[uid][0] for uid in line.uids())
 
+    def fronts(self, most: int) -> Iterator[Key]:
+        """The first of every line."""
+        for lines in self._lines.values():
+            for line in lines.values():
+                yield from (self._standing[uid][0] for uid in line.uids(most))
+
     def next(self, supply: Callable[[str], Supply]) -> Turn | None:
         """The namespace with the fewest jobs under way goes first, of those whose first job can go at all; of two, the
         one that has not had a turn for longer; and only then priority and age.

@@ -419,3 +419,36 @@ async def test_a_job_in_a_pod_of_its_own_does_not_make_the_pool_grow(
     await replicas(here, 0)
     found = await here.until("alone", Running="True/Claimed")
     assert found.status.worker == pod["metadata"]["name"]
+
+
+async def test_who_waits_for_a_warm_worker_is_told_where_it_stands(operated: Operated, here: Here) -> None:
+    await here.make(pool_of(here, least=0, most=5, idle=600))
+    await here.make(*(echo(f"job-{number}", here) for number in range(3)))
+    places: dict[str, int] = {}
+
+    async def all_are_placed() -> bool:
+        for number in range(3):
+            found = await here.job(f"job-{number}")
+            if found is not None and found.status.queue is not None:
+                places[found.metadata.name] = found.status.queue.position
+        return sorted(places.values()) == [1, 2, 3]
+
+    await eventually(all_are_placed, "all to be told their places")
+    await here.merge("GenerationJob", "job-1", {"spec": {"suspend": True}})
+    held = await here.until("job-1", Dispatched="False/Suspended")
+    assert held.status.queue is None
+
+
+async def test_an_order_is_taken_back_when_its_runner_goes(
+    operated: Operated, here: Here, start_agent: StartAgent, ready: Ready
+) -> None:
+    """Nobody would ever claim it."""
+    await here.make(pool_of(here, least=1, most=1, idle=600))
+    (worker,) = await pods(here, 1)
+    agent = start_agent(worker)
+    await ready(worker)
+    agent.kill()
+    await here.make(echo("late", here))
+    await here.until("late", Dispatched="True/Ordered")
+    await here.delete("FunctionRunner", "echo")
+    await here.until("late", Dispatched="False/RunnerNotReady")

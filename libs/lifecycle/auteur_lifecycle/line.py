@@ -54,5 +54,6 @@ class Line:
         place = self._by_uid.get(uid)
         return None if place is None else bisect_left(self._places, place) + 1
 
-    def uids(self) -> list[str]:
-        return [place.uid for place in self._places]
+    def uids(self, most: int | None = None) -> list[str]:
+        """As they stand; the first of them."""
+        return [place.uid for place in self._places[:most]]

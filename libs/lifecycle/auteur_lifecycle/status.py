@@ -126,6 +126,14 @@ def dispatch(job: GenerationJob, now: datetime, *, pod: bool = False) -> Generat
     )
 
 
+def withdraw(job: GenerationJob, why: str, now: datetime) -> GenerationJobStatus:
+    """The order of an attempt that nobody has claimed is taken back: who claims it after all comes too late."""
+    status = job.status
+    if status.finished or not status.dispatched or status.running:
+        return status
+    return _release(job, Reason.RUNNER_NOT_READY, why, now)
+
+
 def hold_up(job: GenerationJob, reason: Reason, message: str, now: datetime) -> GenerationJobStatus:
     """Why an attempt that was dispatched does not run yet: nothing is decided by it."""
     status = job.status

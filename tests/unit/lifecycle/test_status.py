@@ -523,3 +523,16 @@ def test_the_failure_of_an_attempt_is_not_told_of_the_next_one() -> None:
     again = having(one, dispatch(one, after(5)))
     assert claim(again, request(2), nobody, after(5)).status.failure is None  # type: ignore[union-attr]  # granted
     assert status.cancel(one, "ada", after(5)).failure is None
+
+
+def test_an_order_that_nobody_will_claim_is_taken_back() -> None:
+    one = dispatched()
+    back = status.withdraw(one, "Its runner keeps no warm workers any more.", after(5))
+    assert said(back, ConditionType.DISPATCHED) == (
+        "False",
+        Reason.RUNNER_NOT_READY,
+        "Its runner keeps no warm workers any more.",
+    )
+    assert (back.attempt, back.failures, back.losses) == (1, 0, 0)
+    assert claim(having(one, back), request(), nobody, after(6)) is RefusalReason.STALE
+    assert status.withdraw(running(), "too late", after(5)).running
