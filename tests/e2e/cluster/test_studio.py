@@ -83,7 +83,7 @@ def installed(node_rig: NodeRig, helm_home: Helm) -> Iterator[Installed]:
             "image": images["operator"],
             "resources": LITTLE,
             "keepFinishedJobs": "20s",
-            "maxActivePerNamespace": 24,
+            "maxActivePerNamespace": 8,  # the node has two CPUs
         },
         "gateway": {"image": images["gateway"], "resources": LITTLE, "namespace": made.jobs_in},
         "nats": {"image": images["nats"]},
@@ -350,10 +350,11 @@ def unfinished(phases: Counter[str]) -> int:
 
 
 def running(made: Studio, *components: str, runner: str = "") -> set[str]:
-    """Uids of pods: of these components, or of a runner's pools."""
+    """Uids of pods that nobody has asked to end: of these components, or of a runner's pools."""
     ours_or_workers = f"app.kubernetes.io/component in ({','.join(components)})", f"auteur.studio/runner={runner}"
     selector = ours_or_workers[bool(runner)]
-    return {each["metadata"]["uid"] for each in made.home.get("pods", "-l", selector)["items"]}
+    found = [each["metadata"] for each in made.home.get("pods", "-l", selector)["items"]]
+    return {each["uid"] for each in found if "deletionTimestamp" not in each}
 
 
 async def committed_once(made: Studio, jobs: list[GenerationJob]) -> None:
@@ -380,7 +381,7 @@ def test_the_operator_was_refused_nothing(installed: Installed) -> None:
     """It had the rights that the chart gives it, and no others."""
     made = installed.studio
     said = "\n".join((*installed.said, made.logs("operator")))
-    assert "job" in said, "these are its logs"
+    assert said.count("operator leads") >= 2, "these are its logs"
     assert [line for line in said.splitlines() if "orbidden" in line or "cannot list" in line] == []
     assert studio.refused(made.rig.kubectl, USED) == installed.refused
 
