@@ -26,6 +26,7 @@ from auteur_lifecycle.fleet import Fleet
 from auteur_operator import diagnosis
 from auteur_operator.cluster import Cluster, ClusterError, path_of
 from auteur_operator.conversation import Conversation
+from auteur_operator.evidence import Witness
 from auteur_operator.handlers import MANAGED
 from auteur_operator.health import Health
 from auteur_operator.jobs import Jobs, read
@@ -37,6 +38,7 @@ from auteur_operator.settings import Settings
 from auteur_operator.statuses import Statuses, job_path
 from auteur_operator.supplies import Supplies
 from auteur_operator.turns import Key, Turns
+from auteur_operator.underway import UnderWay
 from auteur_operator.world import World
 
 log = get_logger()
@@ -84,14 +86,16 @@ class Replica:
         self._announcer: Announcer | None = None
         self._conversation: Conversation | None = None
         self._statuses = Statuses(cluster, self._jobs, clock, self._announce, self._on_written)
+        self._under_way = UnderWay(self._turns, self._fleet, self._world, self._supplies)
         self._reconciler = JobReconciler(
             cluster=cluster,
             jobs=self._jobs,
             world=self._world,
-            turns=self._turns,
+            under_way=self._under_way,
+            witness=Witness(cluster, store, self._world, self._supplies),
             fleet=self._fleet,
             statuses=self._statuses,
-            store=store,
+            bucket=store.bucket,
             queue=self._queue,
             supplies=self._supplies,
             clock=clock,
@@ -103,7 +107,7 @@ class Replica:
             world=self._world,
             fleet=self._fleet,
             supplies=self._supplies,
-            demand=Waiting(self._demand, self._reconciler.busy, self._is_squeezed),
+            demand=Waiting(self._under_way.waiting, self._under_way.busy, self._is_squeezed),
             queue=self._runner_queue,
             clock=clock,
             on_ready=self._on_runner_ready,
@@ -263,8 +267,8 @@ class Replica:
         for key in self._jobs.live_keys():
             job = self._jobs.live(key)
             if isinstance(job, GenerationJob):
-                self._reconciler.account(job)
-                if job.metadata.uid in self._reconciler.unclaimed(float("inf")):
+                self._under_way.account(job)
+                if job.metadata.uid in self._under_way.unclaimed(float("inf")):
                     self._order(job)
             self._queue.mark(key)
         for pod in self._world.pods.values():  # those of finished jobs, which nobody would look at
@@ -329,9 +333,6 @@ class Replica:
                 self._queue.mark(key)
         self._reconciler.pump()
 
-    def _demand(self, pool: str) -> int:
-        return self._turns.waiting(pool) + self._reconciler.ordered(pool) + self._reconciler.promised(pool)
-
     def _is_squeezed(self) -> bool:
         """Whether the pod of some attempt has found no room for a while."""
         now = self._clock()
@@ -368,7 +369,7 @@ class Replica:
 
     def _tick_workers(self, now: float) -> None:
         at_work = set()
-        for key in self._reconciler.running():
+        for key in self._under_way.running():
             job = self._jobs.live(key)
             if isinstance(job, GenerationJob) and self._fleet.silent(job.status.worker, now):
                 at_work.add(job.status.worker)
@@ -383,12 +384,12 @@ class Replica:
                 self._runner_queue.mark(key)
 
     def _tick_orders(self, now: float) -> None:
-        for uid in self._reconciler.unclaimed(now - _ORDER_REPEAT):
+        for uid in self._under_way.unclaimed(now - _ORDER_REPEAT):
             key = self._jobs.key_of(uid)
             job = self._jobs.live(key) if key else None
             plan = job.status.plan if isinstance(job, GenerationJob) else None
             if isinstance(job, GenerationJob) and plan and self._fleet.count(plan.pool, WorkerState.READY, now):
-                self._reconciler.ordered_again(uid)
+                self._under_way.ordered_again(uid)
                 if self._conversation is not None:
                     self._conversation.order(job, repeat=int(now))
 

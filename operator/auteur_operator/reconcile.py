@@ -2,41 +2,33 @@
 the status once if it changed, announce. Running it twice in a row changes nothing.
 """
 
-import json
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from auteur_contracts import names
-from auteur_contracts.errors import InvalidRequest, NotFound
-from auteur_contracts.orders import Report, WorkerState
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus, Plan, TierDeclaration
 from auteur_contracts.vocabulary import ConditionType, Reason
 from auteur_kit.clock import Clock
-from auteur_kit.logs import get_logger
-from auteur_kit.store import Store
 from auteur_lifecycle import status as life
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.support import CLUSTER
 from auteur_operator import desired, diagnosis
-from auteur_operator.cluster import Cluster, ClusterError, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
+from auteur_operator.cluster import Cluster, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
 from auteur_operator.diagnosis import HeldUp
+from auteur_operator.evidence import BATCH, Witness
 from auteur_operator.jobs import Jobs, Malformed
 from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
-from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
 from auteur_operator.pace import Pace
 from auteur_operator.queue import WorkQueue
 from auteur_operator.statuses import Statuses
 from auteur_operator.supplies import Supplies
-from auteur_operator.turns import NO_POOL, Carrier, Key, Supply, Turn, Turns
+from auteur_operator.turns import Carrier, Key
+from auteur_operator.underway import UnderWay, has_own_pod
 from auteur_operator.world import World
 
-log = get_logger()
-BATCH = "batch/v1"
 _QUIET = timedelta(seconds=5)
 """How long after it was made an attempt's pod may take to appear before we ask where it is."""
 _ASK_EVERY = 0.2
@@ -47,8 +39,6 @@ _TRY_AGAIN = 10.0
 """Seconds after which a Job that the API server refused is tried again: a quota may have room by then."""
 _NAME_AGAIN = 1.0
 """The same where the name is taken: mostly by what belonged to a deleted job of that name, and is about to go."""
-_LOG_LINES = 20
-_RESULT_BYTES = 4 * 1024**2
 
 
 class JobReconciler:
@@ -58,10 +48,11 @@ class JobReconciler:
         cluster: Cluster,
         jobs: Jobs,
         world: World,
-        turns: Turns,
+        under_way: UnderWay,
+        witness: Witness,
         fleet: Fleet,
         statuses: Statuses,
-        store: Store,
+        bucket: str,
         queue: WorkQueue[Key],
         supplies: Supplies,
         clock: Clock,
@@ -71,25 +62,17 @@ class JobReconciler:
         self._cluster = cluster
         self._jobs = jobs
         self._world = world
-        self._turns = turns
+        self._under_way = under_way
+        self._witness = witness
         self._fleet = fleet
         self._statuses = statuses
-        self._store = store
+        self._bucket = bucket
         self._queue = queue
         self._supplies = supplies
         self._clock = clock
         self._limit = limit
         self._order = order
-        self._granted: dict[Key, Turn] = {}
-        """Whose turn it is, until its dispatch is written."""
-        self._promised: Counter[str] = Counter()
-        """pool → warm workers that were promised and not ordered yet"""
-        self._ordered: dict[str, tuple[str, float]] = {}
-        """uid → pool and when its order was put, until it is claimed"""
-        self._running: dict[str, Key] = {}
         self._pace = Pace(_ASK_EVERY)
-        self._serving: dict[str, tuple[str, str]] = {}
-        """uid → pool and the warm worker that has it"""
 
     # ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,7 +97,7 @@ class JobReconciler:
         if _knows_no_runner(status):
             await self._learn_runners(job.metadata.namespace)
             status = life.next_status(job, self._seen(job), now)
-        if status.dispatched and not status.finished and _has_own_pod(status):
+        if status.dispatched and not status.finished and has_own_pod(status):
             status = await self._judged(_with(job, status), now)
         elif self._is_ordered_from_nobody(status):
             status = life.withdraw(_with(job, status), "Its runner keeps no warm workers any more.", now)
@@ -122,7 +105,7 @@ class JobReconciler:
         if life.ready_for_worker(_with(job, status)):
             status = await self._take_turn(_with(job, status), now)
         else:
-            self._stand_down(job.metadata.uid, job.key)
+            self._under_way.stand_down(job.metadata.uid, job.key)
             if status.queue is not None:  # it stands in no line any more
                 status = status.model_copy(update={"queue": None})
         written = await self._statuses.write(job, status)
@@ -141,7 +124,7 @@ class JobReconciler:
             catalogue=self._world.catalogue(namespace),
             lookup=lambda name: self._jobs.find((namespace, name)),
             worker_silent=silent,
-            bucket=self._store.bucket,
+            bucket=self._bucket,
             platform=CLUSTER,
         )
 
@@ -169,9 +152,9 @@ class JobReconciler:
         `before`, where it never had a pod: a queue or a quota may let one in yet.
         """
         status, pods = job.status, self._world.pods_of_job(job.metadata.uid)
-        wanted = status.attempt if status.dispatched and not status.finished and _has_own_pod(status) else 0
+        wanted = status.attempt if status.dispatched and not status.finished and has_own_pod(status) else 0
         strays = {pod.attempt for pod in pods if not pod.ended and not pod.deleting}
-        if before is not None and before.dispatched and _has_own_pod(before):
+        if before is not None and before.dispatched and has_own_pod(before):
             strays |= {before.attempt} - {pod.attempt for pod in pods}
         for attempt in sorted(strays - {wanted}):
             await self._remove(job, attempt)
@@ -186,16 +169,15 @@ class JobReconciler:
         """Dispatched, if it is its turn; else why it waits."""
         plan = job.status.plan
         if job.metadata.namespace not in self._world.enabled:
-            self._stand_down(job.metadata.uid, job.key)
+            self._under_way.stand_down(job.metadata.uid, job.key)
             return life.wait(job, Reason.NAMESPACE_NOT_ENABLED, diagnosis.not_enabled(job.metadata.namespace), now)
         runner = self._world.runner_of(plan.pool) if plan else None
         if plan is None or runner is None or not runner.spec.image:
-            self._stand_down(job.metadata.uid, job.key)
+            self._under_way.stand_down(job.metadata.uid, job.key)
             return job.status
-        if job.key not in self._granted:
-            self._turns.join(job)
-            self.pump(without=job.key)
-        granted = self._granted.get(job.key)
+        self._under_way.join(job)
+        self.pump(without=job.key)
+        granted = self._under_way.turn_of(job.key)
         if granted is None:
             return self._why_it_waits(job, now)
         if granted.carrier is Carrier.WORKER:
@@ -203,58 +185,16 @@ class JobReconciler:
         return await self._make_job(job, plan, now)
 
     def _why_it_waits(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
-        if self._turns.is_full(job.metadata.namespace):
+        if self._under_way.is_full(job.metadata.namespace):
             why = f"Its namespace has as many jobs under way as it may: {self._limit}."
             return life.wait(job, Reason.WAITING_FOR_TURN, why, now)
         return job.status
 
     def pump(self, *, without: Key | None = None) -> None:
         """Gives turns while there is somebody to carry. Who got one is looked at; `without`: whoever asks knows."""
-        while (turn := self._turns.next(self._supply)) is not None:
-            self._turns.leave(turn.uid)
-            self._turns.begin(turn.key[0], turn.uid)
-            self._granted[turn.key] = turn
-            if turn.carrier is Carrier.WORKER:
-                self._promised[turn.pool] += 1
-            if turn.key != without:
-                self._queue.mark(turn.key)
-
-    def _supply(self, pool: str) -> Supply:
-        most = self._supplies.most(pool)
-        if not most:
-            return NO_POOL
-        ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
-        taken = self._promised[pool] + self.ordered(pool)
-        busy = len(self.busy(pool))
-        return Supply(free=ready - taken, coming=max(0, most - busy - taken))
-
-    def busy(self, pool: str) -> set[str]:
-        """The pool's warm workers that have a job: as their jobs say, which is known from the start, or they do. The
-        agent in a pod of one attempt beats for the pool too, and is none of its workers.
-        """
-        told = self._fleet.in_state(pool, WorkerState.BUSY, time.monotonic())
-        working = {worker for worker in told if not self._world.is_of_attempt(worker)}
-        return working | {worker for found, worker in self._serving.values() if found == pool}
-
-    def ordered(self, pool: str) -> int:
-        """Orders on their way to the pool's workers."""
-        return sum(1 for found, _ in self._ordered.values() if found == pool)
-
-    def promised(self, pool: str) -> int:
-        return self._promised[pool]
-
-    def _stand_down(self, uid: str, key: Key) -> None:
-        """It does not wait for a turn (any more)."""
-        self._turns.leave(uid)
-        self._return_turn(key)
-
-    def _return_turn(self, key: Key) -> None:
-        granted = self._granted.pop(key, None)
-        if granted is None:
-            return
-        if granted.carrier is Carrier.WORKER:
-            self._promised[granted.pool] -= 1
-        self._turns.end(key[0], granted.uid)
+        for key in self._under_way.give_turns():
+            if key != without:
+                self._queue.mark(key)
 
     # ── a pod of its own ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -294,7 +234,7 @@ class JobReconciler:
         """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one.
         None where it is not ours, or about to go.
         """
-        made = await self._batch_job(job, attempt)
+        made = await self._witness.batch_job(job, attempt)
         if made is None or made.job_uid != job.metadata.uid or made.deleting:
             return None
         if attempt > 1:
@@ -313,7 +253,7 @@ class JobReconciler:
             return status
         tier = self._tier(job)
         while isinstance(verdict := judge(job, seen, tier), Ask):
-            seen = await self._found(verdict, job, seen)
+            seen = await self._witness.look_up(verdict, job, seen)
         match verdict:
             case Goes(held_up=held, again=again):
                 if again:
@@ -374,126 +314,28 @@ class JobReconciler:
             return None
         return runner.tier(plan.tier.quality)
 
-    # ── evidence ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _found(self, ask: Ask, job: GenerationJob, seen: Evidence) -> Evidence:
-        match ask:
-            case Ask.POD:
-                seen = replace(seen, pod=newest(await self._pods(job)))
-            case Ask.BATCH_JOB:
-                seen = replace(seen, batch_job=await self._batch_job(job, job.status.attempt))
-            case Ask.REFUSALS:
-                seen = replace(seen, refusal=await self._refusal(job, seen.batch_job))
-            case Ask.RESULT:
-                seen = replace(seen, result=await self._result(job))
-            case Ask.LOG:
-                seen = replace(seen, log_tail=await self._log(seen))
-            case Ask.NODES:
-                seen = replace(seen, nodes=await self._supplies.nodes())
-        return replace(seen, looked=seen.looked | {ask})
-
-    async def _pods(self, job: GenerationJob) -> list[Pod]:
-        """Asked for, not remembered: after a watch was interrupted nobody is told of deletions."""
-        wanted = f"{names.LABEL_JOB_UID}={job.metadata.uid},{names.LABEL_ATTEMPT}={job.status.attempt}"
-        raws, _ = await self._cluster.list(path_of("v1", "pods", job.metadata.namespace), labelSelector=wanted)
-        for raw in raws:
-            self._world.take_pod(raw)
-        return [pod_of(raw) for raw in raws]
-
-    async def _batch_job(self, job: GenerationJob, attempt: int) -> BatchJob | None:
-        name = names.attempt_name(job.metadata.name, attempt)
-        raw = await self._cluster.find(path_of(BATCH, "jobs", job.metadata.namespace, name))
-        return None if raw is None else batch_job_of(raw)
-
-    async def _refusal(self, job: GenerationJob, made: BatchJob | None) -> str:
-        if made is None:
-            return ""
-        about = f"involvedObject.uid={made.uid},reason=FailedCreate"
-        raws, _ = await self._cluster.list(path_of("v1", "events", job.metadata.namespace), fieldSelector=about)
-        newest_first = sorted(raws, key=lambda raw: str(raw.get("lastTimestamp") or raw.get("eventTime") or ""))
-        return str(newest_first[-1].get("message", "")) if newest_first else ""
-
-    async def _result(self, job: GenerationJob) -> Report | None:
-        """What the agent put beside its outputs. Raises Unavailable while the store is away: nothing is judged then."""
-        meta = job.metadata
-        prefix = names.AttemptPrefix(meta.namespace, job.spec.project, meta.uid, job.status.attempt)
-        try:
-            text = await self._store.read(f"{prefix}{names.RESULT_NAME}", limit=_RESULT_BYTES)
-            return Report.model_validate({**json.loads(text), "token": ""})
-        except NotFound:
-            return None
-        except (ValueError, TypeError, InvalidRequest) as error:
-            log.warning("result.json cannot be read", job=meta.name, error=str(error)[:300])
-            return None
-
-    async def _log(self, seen: Evidence) -> tuple[str, ...]:
-        if seen.pod is None:
-            return ()
-        try:
-            return await self._cluster.log(seen.pod.namespace, seen.pod.name, desired.WORKER, _LOG_LINES)
-        except ClusterError as error:  # its node may be away: its last words are, then, and not the judgement
-            log.info("log not read", pod=seen.pod.name, error=str(error))
-            return ()
-
     # ── what was written ──────────────────────────────────────────────────────────────────────────────────────────
 
     def on_written(self, before: GenerationJobStatus, job: GenerationJob) -> None:
         """Keeps the books of who is under way, and lets those look again that this may concern."""
-        self.account(job)
+        self._under_way.account(job)
         if job.status.finished:
             for waiting in self._jobs.waiting_for(job.key):
                 self._queue.mark(waiting)
         elif before.dispatched and not job.status.dispatched:  # by a report, say: what comes next is looked for at once
             self._queue.mark(job.key)
-        ordered = job.status.dispatched and not job.status.running and not _has_own_pod(job.status)
+        ordered = job.status.dispatched and not job.status.running and not has_own_pod(job.status)
         if ordered and (not before.dispatched or before.attempt < job.status.attempt):
             self._order(job)
         self.pump()
 
-    def account(self, job: GenerationJob) -> None:
-        uid, key, status = job.metadata.uid, job.key, job.status
-        under_way = status.dispatched and not status.finished
-        if under_way:
-            self._return_turn(key)
-            self._turns.leave(uid)
-            self._turns.begin(key[0], uid)
-        elif key not in self._granted:
-            self._turns.end(key[0], uid)
-        if under_way and not status.running and not _has_own_pod(status) and status.plan is not None:
-            self._ordered.setdefault(uid, (status.plan.pool, time.monotonic()))
-        else:
-            self._ordered.pop(uid, None)
-        if status.running and not status.finished:
-            self._running[uid] = key
-        else:
-            self._running.pop(uid, None)
-        if status.running and not status.finished and not _has_own_pod(status) and status.plan is not None:
-            self._serving[uid] = (status.plan.pool, status.worker)
-        else:
-            self._serving.pop(uid, None)
-
     def forget(self, key: Key, uid: str) -> None:
         """The job was deleted."""
-        self._stand_down(uid, key)
-        self._turns.end(key[0], uid)
-        self._ordered.pop(uid, None)
-        self._running.pop(uid, None)
-        self._serving.pop(uid, None)
+        self._under_way.forget(key, uid)
         self._pace.forget(key)
         for waiting in self._jobs.waiting_for(key):
             self._queue.mark(waiting)
         self.pump()
-
-    def running(self) -> list[Key]:
-        return list(self._running.values())
-
-    def unclaimed(self, before: float) -> list[str]:
-        """Uids of jobs whose orders were put before that moment."""
-        return [uid for uid, (_, since) in self._ordered.items() if since < before]
-
-    def ordered_again(self, uid: str) -> None:
-        pool, _ = self._ordered[uid]
-        self._ordered[uid] = (pool, time.monotonic())
 
 
 def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
@@ -507,8 +349,3 @@ def _knows_no_runner(status: GenerationJobStatus) -> bool:
         Reason.UNKNOWN_RUNNER,
         Reason.TIER_NOT_OFFERED,
     )
-
-
-def _has_own_pod(status: GenerationJobStatus) -> bool:
-    held = status.condition(ConditionType.DISPATCHED)
-    return held is not None and held.reason is Reason.POD_CREATED
