@@ -31,6 +31,7 @@ from auteur_operator.handlers import MANAGED
 from auteur_operator.health import Health
 from auteur_operator.jobs import Jobs, read
 from auteur_operator.metrics import Metrics
+from auteur_operator.observed import AS_USUAL
 from auteur_operator.queue import WorkQueue
 from auteur_operator.reconcile import JobReconciler
 from auteur_operator.runners import RunnerReconciler, Waiting
@@ -154,12 +155,13 @@ class Replica:
     def on_pod(self, raw: dict[str, Any], *, deleted: bool) -> None:
         meta = raw["metadata"]
         self._metrics.events.labels("pods").inc()
+        before = self._world.pods.get((meta["namespace"], meta["name"]))
         pod = self._world.drop_pod(meta["namespace"], meta["name"]) if deleted else self._world.take_pod(raw)
         if pod is None:
             return
         if pod.job_uid:
             key = self._jobs.key_of(pod.job_uid)
-            if key is not None:
+            if key is not None and (deleted or pod.told != (before.told if before else AS_USUAL)):
                 self._mark(key)
             return
         self._mark_runner((pod.namespace, pod.runner))

@@ -25,6 +25,7 @@ class Word:
 
 
 NOTHING = Word()
+_USUAL = ("", "ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ class Pod:
     @property
     def ended(self) -> bool:
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What of it a job's status can depend on. That a pod is placed, started and running as usual is none of it."""
+        troubles = (self.unschedulable, self.disruption, self.waiting if self.waiting.reason not in _USUAL else NOTHING)
+        return (self.ended, self.deleting, self.word if self.ended else NOTHING, self.terminated, *troubles)
+
+
+AS_USUAL = (False, False, NOTHING, None, NOTHING, NOTHING, NOTHING)
+"""`Pod.told` of one of which there is nothing to tell."""
 
 
 def moment(text: str | None) -> datetime | None:

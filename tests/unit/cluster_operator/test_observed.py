@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from auteur_contracts import names
-from auteur_operator.observed import NOTHING, BatchJob, Pod, Terminated, Word, batch_job_of, moment, pod_of
+from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Pod, Terminated, Word, batch_job_of, moment, pod_of
 from tests.unit.cluster_operator.making import (
     NOW,
     POD,
@@ -148,3 +148,20 @@ def test_a_condition_that_does_not_hold_ends_nothing() -> None:
 def test_a_job_that_somebody_else_made_belongs_to_no_attempt() -> None:
     found = batch_job_of({"metadata": {"name": "alley-1", "uid": "b"}, "spec": {"suspend": True}})
     assert (found.job_uid, found.plan, found.suspended) == ("", "", True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_news", "why"),
+    [
+        (pod(phase="Pending"), False, "just made"),
+        (pod(phase="Pending", container={"waiting": {"reason": "ContainerCreating"}}), False, "its image is pulled"),
+        (pod(phase="Running", container={"running": {}}), False, "its agent says more than its pod"),
+        (pod(phase="Pending", container={"waiting": {"reason": "ErrImagePull"}}), True, "it may never start"),
+        (pod(phase="Pending", **unschedulable("0/5 nodes are available")), True, "nor here"),
+        (pod(phase="Running", deleting=True), True, "somebody wants it gone"),
+        (pod(phase="Succeeded", container=exited(0, "Completed", "words")), True, "it ended"),
+        (pod(phase="Failed", reason="Evicted"), True, "it was ended"),
+    ],
+)
+def test_what_of_a_pod_is_news_to_its_job(seen: Pod, is_news: bool, why: str) -> None:  # noqa: FBT001  # a table
+    assert (seen.told != AS_USUAL) is is_news, why
