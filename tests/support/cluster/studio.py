@@ -8,7 +8,6 @@ from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -66,16 +65,22 @@ class Studio:
 
     def install(self, values: Values, runners: Values) -> None:
         """As the notes of the chart say it."""
-        self.upgrade("auteur", values, "--install", "--wait", "--timeout", "240s")
-        self.upgrade("auteur-runners", runners, "--install")
+        self._release("install", "auteur", values, "--wait", "--timeout", "240s")
+        self._release("install", "auteur-runners", runners)
 
-    def upgrade(self, chart: str, values: Values, *words: str) -> None:
+    def upgrade(self, values: Values) -> None:
+        self._release("upgrade", "auteur", values, "--wait", "--timeout", "240s")
+
+    def upgrade_runners(self, runners: Values) -> None:
+        self._release("upgrade", "auteur-runners", runners)
+
+    def _release(self, verb: str, chart: str, values: Values, *words: str) -> None:
         file = self.helm.folder / f"{chart}-{uuid.uuid4().hex[:8]}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(yaml.safe_dump(values))
-        release = self.release if chart == "auteur" else self.runners_release
-        what = ("upgrade", release, CHARTS / chart, "--values", file)
-        self.helm(*what, "--namespace", self.namespace, *words, seconds=300)
+        name = self.release if chart == "auteur" else self.runners_release
+        what = (name, CHARTS / chart, "--values", file, "--namespace", self.namespace)
+        self.helm(verb, *what, *words, seconds=300)
 
     def uninstall(self) -> None:
         """Whatever of it there is; runners first, as the documentation says."""
@@ -213,12 +218,3 @@ def refused(kubectl: Kubectl, plurals: Iterable[str]) -> float:
 
 def _label(line: str, name: str) -> str:
     return line.partition(f'{name}="')[2].partition('"')[0]
-
-
-def folders(keys: Iterable[str]) -> set[names.AttemptPrefix]:
-    """Of these keys of a store: the attempts they belong to."""
-    return {found for found in map(names.AttemptPrefix.parse, keys) if found is not None}
-
-
-def files_below(folder: Path) -> set[str]:
-    return {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()}
