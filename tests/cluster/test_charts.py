@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from auteur_contracts.names import LABEL_ENABLED
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone.parts import LOOPBACK
@@ -662,6 +663,7 @@ def test_the_operator_gets_along_with_its_rights(
     helm = Helm(tmp_path / "helm", own_cluster.kubeconfig)
     admin("create", "namespace", "auteur")
     admin("create", "namespace", "team-a")
+    admin("label", "namespace", "team-a", f"{LABEL_ENABLED}=true")
     where = ("--namespace", "auteur")
     helm("install", "auteur", CHARTS / "auteur", *where, "--set", "persistence.enabled=false")
     admin.within("auteur")("scale", "deployment", "auteur-operator", "--replicas=0")  # it runs here
@@ -679,7 +681,8 @@ def test_the_operator_gets_along_with_its_rights(
         here("wait", "secret/auteur-worker", "--for=create", "--timeout=20s")
         here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=20s")
         here("delete", "gj/demo-1", "--timeout=20s")
-        here("wait", "job/demo-1-1", "--for=delete", "--timeout=20s")
+        # Its garbage collector looks for kinds that are new every 30 s.
+        here("wait", "job/demo-1-1", "--for=delete", "--timeout=60s", seconds=70)
     finally:
         operator.stop()
     account = "system:serviceaccount:auteur:auteur-operator"
