@@ -75,6 +75,13 @@ async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Runnin
     runners = light_gateway.context.catalogue.runners
     await eventually(lambda: light_gateway.context.catalogue.runners != runners, "the new schema")
     answer = await light_gateway.http.post("/v1/generations", json={"params": {"prompt": "x" * 400_000}})
+    assert (answer.status_code, error_of(answer)["details"]["field"]) == (422, "params")
+    assert "large data belongs into files" in error_of(answer)["message"]
+
+    # Each part as large as it may be: together they are more than a message holds.
+    notes = {f"note-{number}": "x" * 32_750 for number in range(8)}
+    document = {"metadata": {"name": "star", "annotations": notes}, "spec": {"params": {"prompt": "x" * 131_050}}}
+    answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
     assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
     assert "may have 384; upload large things" in error_of(answer)["message"]
     assert engine.commands == []
