@@ -109,6 +109,8 @@ def composing(
             stack.callback(cgroups.remove_unused, hierarchy / "libpod_parent")
         settings = _settings(folder, store)
         enclosure = stack.enter_context(enclosed({Path("/var/lib/containers"): folder / "containers"}))
+        # Of a container whose memory was full, conmon leaves a file of this name where podman-compose was started.
+        stack.callback((file.resolve().parent / "oom").unlink, missing_ok=True)
         yield Compose(file.resolve(), enclosure, {**settings, **(environment or {})})
 
 
