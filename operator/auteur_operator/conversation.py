@@ -30,7 +30,6 @@ from auteur_contracts.resources import (
     GenerationJobStatus,
     ObjectMeta,
     Progress,
-    QueueStatus,
 )
 from auteur_contracts.vocabulary import Reason
 from auteur_kit import streams, trace
@@ -40,6 +39,7 @@ from auteur_kit.grants import Granter, refused
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_lifecycle import status as life
+from auteur_lifecycle.estimate import Estimates
 from auteur_lifecycle.facts import envelope, facts_between
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.refusal import Refusal
@@ -101,8 +101,7 @@ class Conversation:
         self._boot = boot
         self._progress: dict[str, tuple[int, Progress]] = {}
         """uid → what an attempt said last and is not written yet"""
-        self._seconds: dict[str, float] = {}
-        """pool → how long its attempts take, smoothed; for the ETA of those who wait"""
+        self._estimates = Estimates()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -131,19 +130,12 @@ class Conversation:
 
     def order(self, job: GenerationJob, repeat: int = 0) -> None:
         """Offers the attempt to the pool's warm workers. Repeated it is harmless: the claim decides."""
-        plan, meta = job.status.plan, job.metadata
+        plan = job.status.plan
         if plan is None:
             return
-        order = Order(
-            namespace=meta.namespace,
-            project=job.spec.project,
-            name=meta.name,
-            uid=meta.uid,
-            attempt=job.status.attempt,
-            pool=plan.pool,
-        )
+        order = Order.of(job, plan.pool, job.status.attempt)
         msg_id = f"{order.uid}-{order.attempt}-{self._boot}-{repeat}"
-        self._spawn(self._put_order(order, msg_id, trace.headers_of(meta.annotations)))
+        self._spawn(self._put_order(order, msg_id, trace.headers_of(job.metadata.annotations)))
 
     async def _put_order(self, order: Order, msg_id: str, headers: dict[str, str]) -> None:
         with contextlib.suppress(Unavailable):  # mended by the repeat of unclaimed orders
@@ -249,17 +241,11 @@ class Conversation:
             if not self._granter.believes(said, job):
                 log.warning("report with a wrong token ignored", job=said.name, worker=said.worker)
                 return job.status
-            self._learn(job, said)
+            self._estimates.learn(job, said)
             return life.report(job, said, self._clock())
 
         async with self._statuses.hold(key):
             await self._statuses.change(key, decide)
-
-    def _learn(self, job: GenerationJob, said: Report) -> None:
-        if job.status.plan is not None:
-            took = (said.finished_at - said.started_at).total_seconds()
-            pool = job.status.plan.pool
-            self._seconds[pool] = 0.8 * self._seconds.get(pool, took) + 0.2 * took
 
     # ── progress ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -465,13 +451,7 @@ class Conversation:
         return Snapshot(job=placed, version=int(job.metadata.resource_version))
 
     def _placed(self, job: GenerationJob) -> GenerationJobStatus:
-        plan, position = job.status.plan, self._turns.position(job)
-        if plan is None or position is None:
-            return job.status
-        seconds = self._seconds.get(plan.pool)
-        workers = max(1, sum(1 for worker in self._fleet.workers.values() if worker.beat.pool == plan.pool))
-        eta = None if seconds is None else round(seconds * (position + workers - 1) / workers, 1)
-        return job.status.model_copy(update={"queue": QueueStatus(position=position, eta_seconds=eta)})
+        return self._estimates.placed(job, self._turns.position(job), self._fleet)
 
 
 def _place_of(job: GenerationJob) -> int | None:

@@ -61,7 +61,7 @@ class Surroundings:
 
 def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRunner, around: Surroundings) -> Manifest:
     """Restarted by nobody but the reconciler: `backoffLimit: 0`, and each attempt is a Job of its own."""
-    meta, order = job.metadata, _order(job, plan, attempt)
+    meta, order = job.metadata, Order.of(job, plan.pool, attempt)
     labels = {
         **_pool_labels(names.TierPool(runner.metadata.namespace, plan.runner, plan.tier.quality.value)),
         names.LABEL_JOB: meta.name,
@@ -104,18 +104,6 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
             "template": {"metadata": _pod_meta(runner, labels), "spec": pod},
         },
     }
-
-
-def _order(job: GenerationJob, plan: Plan, attempt: int) -> Order:
-    meta = job.metadata
-    return Order(
-        namespace=meta.namespace,
-        project=job.spec.project,
-        name=meta.name,
-        uid=meta.uid,
-        attempt=attempt,
-        pool=plan.pool,
-    )
 
 
 def tier_of(runner: FunctionRunner, plan: Plan) -> TierDeclaration:

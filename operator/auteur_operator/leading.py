@@ -210,7 +210,8 @@ class Replica:
     async def lead(self) -> None:
         """Until cancelled."""
         self._health.waits_for = "NATS"
-        async with await self._reach_nats() as bus:
+        async with contextlib.AsyncExitStack() as stack:
+            bus = await self._reach_nats(stack)
             await bus.ensure_streams()
             self._announcer = Announcer(bus)
             self._conversation = self._converse(bus)
@@ -226,23 +227,22 @@ class Replica:
                 group.create_task(self._announcer.run())
                 group.create_task(self._store.bring_bucket())
                 group.create_task(self._conversation.run())
-                group.create_task(self._queue.run(self._settings.operator.reconcilers, self._timed("jobs", self._look)))
+                group.create_task(
+                    self._queue.run(self._settings.operator.reconcilers, self._timed("jobs", self._reconciler.look))
+                )
                 group.create_task(self._runner_queue.run(2, self._timed("runners", self._pools.look)))
                 group.create_task(self._tick_for_ever(bus))
                 group.create_task(self._expire_for_ever())
                 group.create_task(self._resync_for_ever())
 
-    async def _reach_nats(self) -> contextlib.AbstractAsyncContextManager[Bus]:
+    async def _reach_nats(self, stack: contextlib.AsyncExitStack) -> Bus:
         """NATS may come later than we do."""
-        stack = contextlib.AsyncExitStack()
         while True:
             try:
-                bus = await stack.enter_async_context(Bus.connect(self._settings.nats, name="operator"))
+                return await stack.enter_async_context(Bus.connect(self._settings.nats, name="operator"))
             except Unavailable as error:
                 log.warning("waiting for NATS", error=str(error))
                 await asyncio.sleep(1)
-            else:
-                return _owned(stack, bus)
 
     def _converse(self, bus: Bus) -> Conversation:
         wanted = self._settings.operator
@@ -268,10 +268,8 @@ class Replica:
         """What the leader before left: everything is looked at, and what it may not have said is said again."""
         for key in self._jobs.live_keys():
             job = self._jobs.live(key)
-            if isinstance(job, GenerationJob):
-                self._under_way.account(job)
-                if job.metadata.uid in self._under_way.unclaimed(float("inf")):
-                    self._order(job)
+            if isinstance(job, GenerationJob) and self._under_way.account(job):
+                self._order(job)
             self._queue.mark(key)
         for pod in self._world.pods.values():  # those of finished jobs, which nobody would look at
             key_of_pod = self._jobs.key_of(pod.job_uid) if pod.job_uid and not pod.ended else None
@@ -290,9 +288,6 @@ class Replica:
                 await look(key)
 
         return timed
-
-    async def _look(self, key: Key) -> None:
-        await self._reconciler.look(key)
 
     # ── news between the parts ────────────────────────────────────────────────────────────────────────────────────
 
@@ -465,9 +460,3 @@ class Replica:
                 if place in ("", namespace) and (namespace, name) not in there:
                     gone = {"namespace": namespace, "name": name, "uid": uid, "resourceVersion": listed_at}
                     hear({"metadata": gone}, deleted=True)
-
-
-@contextlib.asynccontextmanager
-async def _owned(stack: contextlib.AsyncExitStack, bus: Bus) -> Any:
-    async with stack:
-        yield bus

@@ -108,7 +108,8 @@ class UnderWay:
 
     # ── what was written ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def account(self, job: GenerationJob) -> None:
+    def account(self, job: GenerationJob) -> bool:
+        """Whether an order of it waits for somebody to claim it."""
         uid, key, status = job.metadata.uid, job.key, job.status
         under_way = status.dispatched and not status.finished
         if under_way:
@@ -129,6 +130,7 @@ class UnderWay:
             self._serving[uid] = (status.plan.pool, status.worker)
         else:
             self._serving.pop(uid, None)
+        return uid in self._ordered
 
     def forget(self, key: Key, uid: str) -> None:
         """The job was deleted."""

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 
 from auteur_contracts.model import Told
 from auteur_contracts.quantities import Identifier
-from auteur_contracts.resources import Failure, Output, Plan
+from auteur_contracts.resources import Failure, GenerationJob, Output, Plan
 
 
 class Order(Told):
@@ -23,6 +23,18 @@ class Order(Told):
     uid: str
     attempt: int = Field(ge=1)
     pool: str
+
+    @classmethod
+    def of(cls, job: GenerationJob, pool: str, attempt: int) -> "Order":
+        meta = job.metadata
+        return cls(
+            namespace=meta.namespace,
+            project=job.spec.project,
+            name=meta.name,
+            uid=meta.uid,
+            attempt=attempt,
+            pool=pool,
+        )
 
 
 class ClaimRequest(Told):

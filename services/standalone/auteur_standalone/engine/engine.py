@@ -34,7 +34,6 @@ from auteur_contracts.resources import (
     GenerationJob,
     GenerationJobStatus,
     Progress,
-    QueueStatus,
 )
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_kit import streams, trace
@@ -45,6 +44,7 @@ from auteur_kit.grants import Granter, refused
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_lifecycle import status as life
+from auteur_lifecycle.estimate import Estimates
 from auteur_lifecycle.expiry import may_delete
 from auteur_lifecycle.facts import envelope, facts_between
 from auteur_lifecycle.fleet import Fleet
@@ -90,8 +90,7 @@ class Engine:
 
         self._jobs = UnfinishedJobs(self._cards)
         self._progress: dict[str, tuple[int, Progress]] = {}
-        self._seconds: dict[str, float] = {}
-        """pool → how long its attempts take, smoothed; for the ETA of those who wait."""
+        self._estimates = Estimates()
         self._deleting: set[str] = set()
         """uids whose rows are on their way out: their names are free already."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -234,14 +233,7 @@ class Engine:
         plan = job.status.plan
         if plan is None:
             return
-        order = Order(
-            namespace=job.metadata.namespace,
-            project=job.spec.project,
-            name=job.metadata.name,
-            uid=job.metadata.uid,
-            attempt=job.status.attempt,
-            pool=plan.pool,
-        )
+        order = Order.of(job, plan.pool, job.status.attempt)
         headers = trace.headers_of(job.metadata.annotations)
         msg_id = f"{order.uid}-{order.attempt}-{self._boot}-{repeat}"
         self._spawn(self._put_order(order, msg_id, headers))
@@ -475,14 +467,8 @@ class Engine:
         if not self._granter.believes(said, job):
             log.warning("report with a wrong token ignored", job=said.name, worker=said.worker)
             return None
-        self._learn(job, said)
+        self._estimates.learn(job, said)
         return self._commit(job, life.report(job, said, self._clock()))
-
-    def _learn(self, job: GenerationJob, said: Report) -> None:
-        if job.status.plan is not None:
-            took = (said.finished_at - said.started_at).total_seconds()
-            pool = job.status.plan.pool
-            self._seconds[pool] = 0.8 * self._seconds.get(pool, took) + 0.2 * took
 
     async def _on_progress(self, _subject: str, data: bytes) -> None:
         said = Envelope.model_validate_json(data)
@@ -609,13 +595,7 @@ class Engine:
         return Snapshot(job=job.model_copy(update={"status": self._placed(job)}), version=version)
 
     def _placed(self, job: GenerationJob) -> GenerationJobStatus:
-        plan, position = job.status.plan, self._jobs.position(job)
-        if plan is None or position is None:
-            return job.status
-        seconds = self._seconds.get(plan.pool)
-        workers = max(1, sum(1 for worker in self._fleet.workers.values() if worker.beat.pool == plan.pool))
-        eta = None if seconds is None else round(seconds * (position + workers - 1) / workers, 1)
-        return job.status.model_copy(update={"queue": QueueStatus(position=position, eta_seconds=eta)})
+        return self._estimates.placed(job, self._jobs.position(job), self._fleet)
 
 
 @dataclass(frozen=True)
