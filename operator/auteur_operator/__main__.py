@@ -47,6 +47,7 @@ async def serve(settings: Settings) -> None:
                 parts = [
                     group.create_task(health.feel_pulse(state, metrics)),
                     group.create_task(_watch(settings, replica, lease, access, stop)),
+                    group.create_task(replica.watch_pods()),
                     group.create_task(_lead(leader, replica, state)),
                 ]
                 await _first(stop, parts)

@@ -14,7 +14,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ import aiohttp
 import kopf
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from pydantic_core import from_json
 
 from auteur_contracts.names import MANAGER
 
@@ -33,6 +34,10 @@ _JSON = "application/json"
 _BRIEF = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 """The answer to a write need not repeat what was written."""
 _PAGE = 500
+_WATCH = 600
+"""Seconds after which the server ends a watch by itself."""
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=150)
+"""Bookmarks come about every minute: a connection that is silent for longer leads nowhere."""
 
 
 class ClusterError(Exception):
@@ -141,6 +146,28 @@ class Cluster:
             if not more:
                 return items, page["metadata"]["resourceVersion"]
 
+    async def watch(self, path: str, since: str, **query: str) -> AsyncIterator[tuple[str, Json]]:
+        """Type and object of each change since that resourceVersion, BOOKMARKs too, until the server has said enough.
+        Raises Gone when it does not remember so far back, Unreachable when nothing came for longer than bookmarks do.
+        """
+        asked = f"watch {path}"
+        wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
+        url = f"{path}?{urlencode({**wanted, 'resourceVersion': since})}"
+        try:
+            async with self._session.get(url, headers=await self._authorization(), timeout=_WATCH_TIMEOUT) as response:
+                if response.status >= 400:
+                    raise _error(asked, "watch", response.status, await response.text())
+                try:
+                    async for said in _lines(response.content):
+                        if said["type"] == "ERROR":
+                            raise _error(asked, "watch", int(said["object"].get("code", 500)), str(said["object"]))
+                        yield said["type"], said["object"]
+                finally:
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()  # it says more than anybody wants to hear
+        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, ValueError) as error:
+            raise Unreachable(asked, str(error) or type(error).__name__) from error
+
     async def log(self, namespace: str, pod: str, container: str, lines: int) -> tuple[str, ...]:
         """The last lines of a container's log; nothing where there is none."""
         path = path_of("v1", "pods", namespace, pod, "log")
@@ -214,10 +241,7 @@ class Cluster:
         began = time.monotonic()
         asked = f"{verb} {path}"
         url = f"{path}?{urlencode(query)}" if query else path
-        headers = {"Content-Type": content, "Accept": accept}
-        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        if token:
-            headers["Authorization"] = token if " " in token else f"Bearer {token}"
+        headers = {"Content-Type": content, "Accept": accept, **await self._authorization()}
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         try:
             async with self._session.request(_METHODS[verb], url, data=data, headers=headers) as response:
@@ -229,6 +253,20 @@ class Cluster:
             raise Unreachable(asked, str(error) or type(error).__name__) from error
         finally:
             self._count(verb, _plural(path), time.monotonic() - began)
+
+    async def _authorization(self) -> dict[str, str]:
+        """A token may be a file's, which is written anew each hour."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return {"Authorization": token if " " in token else f"Bearer {token}"} if token else {}
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[Json]:
+    """One JSON object a line, of whatever length."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield from_json(line)
 
 
 _METHODS = {

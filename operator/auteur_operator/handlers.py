@@ -20,7 +20,6 @@ class Watcher(Protocol):
 
     def on_job(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
     def on_runner(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-    def on_pod(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
     def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
     def on_namespace(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
     def on_lease(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
@@ -44,7 +43,6 @@ def registry(watcher: Watcher, wanted: Any) -> kopf.OperatorRegistry:
     group, _, version = names.API_VERSION.partition("/")
     kopf.on.event(group, version, "generationjobs", registry=made)(hears(watcher.on_job))
     kopf.on.event(group, version, "functionrunners", registry=made)(hears(watcher.on_runner))
-    kopf.on.event("", "v1", "pods", registry=made)(hears(watcher.on_pod))
     kopf.on.event("apps", "v1", "deployments", registry=made)(hears(watcher.on_deployment))
     kopf.on.event("", "v1", "namespaces", registry=made)(hears(watcher.on_namespace))
 
@@ -68,8 +66,7 @@ def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     made.watching.connect_timeout = 10
     made.watching.chunk_size = 500
     made.watching.reconnect_backoff = 0.2
-    for plural in ("pods", "deployments"):
-        made.watching.label_selectors[plural] = MANAGED
+    made.watching.label_selectors["deployments"] = MANAGED
     made.watching.field_selectors["leases"] = f"metadata.namespace={lease[0]},metadata.name={lease[1]}"
     # Our own line a handler, at every event, costs more than the handler.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

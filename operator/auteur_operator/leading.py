@@ -4,11 +4,12 @@ together, and news carried between them.
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from auteur_contracts import names
@@ -34,6 +35,7 @@ from auteur_operator.metrics import Metrics
 from auteur_operator.observed import AS_USUAL
 from auteur_operator.queue import WorkQueue
 from auteur_operator.reconcile import JobReconciler
+from auteur_operator.reflector import reflect
 from auteur_operator.runners import RunnerReconciler, Waiting
 from auteur_operator.settings import Settings
 from auteur_operator.statuses import Statuses, job_path
@@ -168,6 +170,15 @@ class Replica:
         if deleted or pod.ended:
             self._fleet.workers.pop(pod.name, None)
 
+    def on_pods_listed(self, raws: Sequence[dict[str, Any]], listed_at: str, place: str) -> None:
+        """`place`: the namespace whose pods these are, all of them; "": of every namespace."""
+        for raw in raws:
+            self.on_pod(raw, deleted=False)
+        there = {(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in raws}
+        for key, pod in list(self._world.pods.items()):
+            if place in ("", key[0]) and key not in there and pod.version <= int(listed_at):
+                self.on_pod({"metadata": {"namespace": key[0], "name": key[1]}}, deleted=True)
+
     def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None:
         meta = raw["metadata"]
         self._metrics.events.labels("deployments").inc()
@@ -204,6 +215,16 @@ class Replica:
     def _mark_runner(self, key: Key) -> None:
         if self._leads:
             self._runner_queue.mark(key)
+
+    async def watch_pods(self) -> None:
+        """Until cancelled. Five events of each job are its pod's, and through Kopf each costs several times what is
+        done with it.
+        """
+        async with asyncio.TaskGroup() as group:
+            for place in self._settings.operator.places or ("",):
+                listed = functools.partial(self.on_pods_listed, place=place)
+                path, query = path_of("v1", "pods", place), {"labelSelector": MANAGED}
+                group.create_task(reflect(self._cluster, path, query, listed=listed, hear=self.on_pod))
 
     # ── leading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -435,7 +456,9 @@ class Replica:
                 log.warning("resync failed", error=str(error))
 
     async def _resync(self) -> None:
-        """After an interrupted watch Kopf lists anew, and tells nobody of what was deleted meanwhile."""
+        """After an interrupted watch Kopf lists anew, and tells nobody of what was deleted meanwhile. Pods too:
+        one look at everything, by whomever it is watched.
+        """
         jobs = [(*key, self._jobs.uid(key)) for key in self._jobs.all_keys()]
         await self._resync_one(names.API_VERSION, "generationjobs", self.on_job, jobs)
         pods = [(*key, "") for key in self._world.pods]

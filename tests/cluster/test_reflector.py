@@ -1,0 +1,161 @@
+"""The operator's lean watch of pods, on a real API server."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import pytest
+
+from auteur_operator.cluster import Cluster, Gone, Json, Unreachable, configuration, path_of
+from auteur_operator.reflector import reflect
+from tests.support.cluster import operators
+from tests.support.cluster.control_plane import Cluster as ClusterUnderTest
+
+Asked = TypeVar("Asked", bound=Cluster)
+_QUERY = {"labelSelector": "watched=yes"}
+
+
+class _Heard:
+    """What is there by all that was heard, and how often a list came."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, str] = {}
+        self.lists = 0
+        self._news = asyncio.Condition()
+
+    def listed(self, objects: list[Json], _resource_version: str) -> None:
+        self.lists += 1
+        self.there = {
+            each["metadata"]["name"]: each["metadata"].get("annotations", {}).get("n", "") for each in objects
+        }
+        self._tell()
+
+    def hear(self, changed: Json, *, deleted: bool) -> None:
+        meta = changed["metadata"]
+        if deleted:
+            self.there.pop(meta["name"], None)
+        else:
+            self.there[meta["name"]] = _note(changed)
+        self._tell()
+
+    def _tell(self) -> None:
+        async def tell() -> None:
+            async with self._news:
+                self._news.notify_all()
+
+        self._telling = asyncio.ensure_future(tell())
+
+    async def until(self, there: dict[str, str]) -> None:
+        async with asyncio.timeout(30), self._news:
+            await self._news.wait_for(lambda: self.there == there)
+
+
+def _note(pod: Json) -> str:
+    return str(pod["metadata"].get("annotations", {}).get("n", ""))
+
+
+class _Forgotten(Cluster):
+    """Its first list says that it is as old as the server's first object: too old to watch from."""
+
+    lists = 0
+
+    async def list(self, path: str, **query: str) -> tuple[list[Json], str]:
+        objects, version = await super().list(path, **query)
+        self.lists += 1
+        return objects, "1" if self.lists == 1 else version
+
+
+class _Away(Cluster):
+    """Does not answer the first list, nor the first watch."""
+
+    def __init__(self, wanted: Any) -> None:
+        super().__init__(wanted)
+        self.refused: list[str] = []
+
+    def _refuse(self, verb: str) -> None:
+        if verb not in self.refused:
+            self.refused.append(verb)
+            raise Unreachable(verb, "away")
+
+    async def list(self, path: str, **query: str) -> tuple[list[Json], str]:
+        self._refuse("list")
+        return await super().list(path, **query)
+
+    async def watch(self, path: str, since: str, **query: str) -> AsyncIterator[tuple[str, Json]]:
+        self._refuse("watch")
+        async for each in super().watch(path, since, **query):
+            yield each
+
+
+@contextlib.asynccontextmanager
+async def _cluster(rig: ClusterUnderTest, kind: type[Asked], patch: pytest.MonkeyPatch) -> AsyncIterator[Asked]:
+    patch.setenv("KUBECONFIG", str(rig.kubeconfig))
+    made = kind(await configuration())
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@contextlib.asynccontextmanager
+async def _reflecting(cluster: Cluster, path: str) -> AsyncIterator[_Heard]:
+    heard = _Heard()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(reflect(cluster, path, _QUERY, listed=heard.listed, hear=heard.hear))
+        yield heard
+        task.cancel()
+
+
+def _pod(name: str, **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"containers": [{"name": "none", "image": "registry.invalid/none"}], "schedulerName": "nobody"},
+    }
+
+
+async def test_everything_there_and_each_change_is_heard(
+    control_plane: ClusterUnderTest, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of("v1", "pods", namespace)
+    async with _cluster(control_plane, Cluster, monkeypatch) as cluster:
+        await cluster.create(path, _pod("before", watched="yes"))
+        await cluster.create(path, _pod("foreign"))
+        async with _reflecting(cluster, path) as heard:
+            await heard.until({"before": ""})
+            await cluster.create(path, _pod("after", watched="yes"))
+            await heard.until({"before": "", "after": ""})
+            await cluster.merge(f"{path}/after", {"metadata": {"annotations": {"n": "é" * 100_000}}})  # many chunks
+            await heard.until({"before": "", "after": "é" * 100_000})
+            await cluster.merge(f"{path}/after", {"metadata": {"labels": {"watched": "no"}}})
+            await cluster.delete(f"{path}/before")
+            await heard.until({})
+        assert heard.lists == 1
+
+
+async def test_when_the_server_has_forgotten_the_list_is_read_again(
+    control_plane: ClusterUnderTest, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a kind of ours, which the server has not known since its first object: of those it remembers all."""
+    operators.install_crds(control_plane.kubectl)
+    path = path_of("auteur.studio/v1alpha1", "functionrunners", namespace)
+    runner = operators.runner("new", namespace)
+    runner["metadata"]["labels"] = {"watched": "yes"}
+    async with _cluster(control_plane, _Forgotten, monkeypatch) as cluster:
+        async with _reflecting(cluster, path) as heard:
+            await cluster.create(path, runner)
+            await heard.until({"new": ""})
+        assert heard.lists == 2
+        with pytest.raises(Gone):
+            async for _ in cluster.watch(path, "1"):
+                pass
+
+
+async def test_a_server_that_does_not_answer_is_asked_again(
+    control_plane: ClusterUnderTest, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of("v1", "pods", namespace)
+    async with _cluster(control_plane, _Away, monkeypatch) as cluster, _reflecting(cluster, path) as heard:
+        await cluster.create(path, _pod("there", watched="yes"))
+        await heard.until({"there": ""})
+        assert cluster.refused == ["list", "watch"]
