@@ -24,9 +24,9 @@ from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.socket import ProgressMessage
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings
-from auteur_standalone.ports import free_ports
 from tests.bench.table import Figure, percentile, show
 from tests.bench.wire import Socket
+from tests.support.ports import free_ports
 from tests.support.servers import nats_server
 from tests.support.waiting import wait_for
 

@@ -21,11 +21,11 @@ from auteur_contracts.names import LABEL_ENABLED
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone.parts import LOOPBACK
-from auteur_standalone.ports import free_ports
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.kwok import Shape, playing
+from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_for
 

@@ -35,9 +35,9 @@ from auteur_kit.store import Store
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
 from auteur_standalone import parts
-from auteur_standalone.ports import free_ports
 from tests.support.cluster.helm import Helm
 from tests.support.echo import Echo
+from tests.support.ports import free_ports
 from tests.support.scripted import register
 from tests.support.servers import ServerProcess, _says_info
 from tests.support.waiting import eventually

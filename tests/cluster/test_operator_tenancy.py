@@ -1,5 +1,6 @@
 """Namespaces beside one another: who may have jobs made by command, how many run at once, whose turn it is."""
 
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -247,10 +248,16 @@ async def test_deleted_by_command_with_its_files(operated: Operated, enabled: He
 
 
 async def test_what_the_api_server_refuses_is_rejected(enabled: Here, operated_bus: Bus, facts: Facts) -> None:
-    """Counted or not yet: the quota of no jobs lets none in."""
+    """The API server heeds a quota a moment after it was made, whether what is there was counted or not."""
     hard = {"count/generationjobs.auteur.studio": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
     await enabled.make(quota)
+
+    def heeded() -> bool:
+        probe = json.dumps(job("probe", enabled.name))
+        return enabled.kubectl.run("create", "--dry-run=server", "-f", "-", stdin=probe).returncode != 0
+
+    await eventually(heeded, "the quota to be heeded")
     await told(operated_bus, enabled.name, "alley", Verb.SUBMIT, Submit(job=asked(enabled.name, "alley")))
     assert "quota: small" in failure_of(await rejection(facts, "alley")).message
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from auteur_standalone.ports import free_ports
+from tests.support.ports import free_ports
 from tests.support.stack import CHECKOUT
 
 pytestmark = pytest.mark.timeout(420)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone import parts
-from auteur_standalone.ports import free_ports
 from auteur_standalone.processes import die_with_parent
 from tests.support.cluster import binaries
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
 

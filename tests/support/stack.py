@@ -14,8 +14,8 @@ from typing import Any
 
 from auteur_standalone import config, processes, state
 from auteur_standalone.layout import Layout
-from auteur_standalone.ports import free_ports
 from auteur_standalone.state import PartReport, PartState, StackState
+from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
 AUTEUR = Path(sysconfig.get_path("scripts")) / "auteur"

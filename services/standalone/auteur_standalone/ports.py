@@ -4,13 +4,14 @@ import contextlib
 import errno
 import random
 import socket
+from collections.abc import Sequence
 
 from auteur_contracts.errors import InvalidRequest
 from auteur_standalone.parts import LOOPBACK
 
 # Below the range from which systems draw the ports of outgoing connections (Linux: 32768 and up). A port from that
 # range can be taken while its server restarts, even by the very client that tries to reconnect to it.
-_FIRST, _LAST = 20000, 32000
+PORTS = range(20000, 32000)
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -40,13 +41,13 @@ def _no_address(host: str, error: OSError) -> InvalidRequest:
     )
 
 
-def free_ports(count: int, draw: random.Random | None = None) -> tuple[int, ...]:
+def free_ports(count: int, draw: random.Random | None = None, among: Sequence[int] = PORTS) -> tuple[int, ...]:
     """That many different ports that nobody listens on now."""
     chance = draw or random.SystemRandom()
     with contextlib.ExitStack() as held:
         found: list[int] = []
         while len(found) < count:
-            port = chance.randint(_FIRST, _LAST)
+            port = chance.choice(among)
             probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             with contextlib.suppress(OSError):
                 probe.bind((LOOPBACK, port))

@@ -27,10 +27,13 @@ _PATIENCE = 300
 def bench(rig: Rig, jobs: int = 5000, runs: int = _RUNS) -> list[Figure]:
     bare: list[tuple[float, float]] = []
     ours: list[tuple[float, float]] = []
+    bare_cpu: list[float] = []
     cpu: list[float] = []
     writes: list[float] = []
     for run in range(runs):
+        began_cpu = time.process_time()
         bare.append(asyncio.run(_bare(rig, f"bare-{run}", jobs)))
+        bare_cpu.append((time.process_time() - began_cpu) * 1000 / jobs)
         print(f"  bare loop {run + 1}: {bare[-1][0]:.0f}/s to Job, {bare[-1][1]:.0f}/s to Finished", flush=True)
         with rig.operating() as running:
             began_cpu, began_writes = running.cpu_seconds(), running.writes()
@@ -48,8 +51,9 @@ def bench(rig: Rig, jobs: int = 5000, runs: int = _RUNS) -> list[Figure]:
         Figure("bare loop: to Finished", finished_bare, "jobs/s"),
         Figure("operator: to Finished", finished, "jobs/s"),
         Figure("… of the bare loop", finished / finished_bare, "×", goal=0.9, at_most=False),
-        Figure("operator CPU", statistics.median(cpu), "ms/job", goal=3),
-        Figure("operator writes", statistics.median(writes), "/job", note="1 Job, 2 statuses"),
+        Figure("bare loop: CPU", statistics.median(bare_cpu), "ms/job", note="the user's create and 3 writes"),
+        Figure("operator: CPU", statistics.median(cpu), "ms/job", goal=3, note="3 writes, and all that it announces"),
+        Figure("operator: writes", statistics.median(writes), "/job", note="1 Job, 2 statuses"),
     ]
 
 
@@ -101,7 +105,7 @@ async def _bare(rig: Rig, space: str, jobs: int) -> tuple[float, float]:
         ends: asyncio.Queue[str] = asyncio.Queue()
         ended: set[str] = set()
 
-        def on_pod(_kind: str, pod: dict[str, Any], _now: float) -> None:
+        def on_pod(pod: dict[str, Any], _now: float) -> None:
             name = pod["metadata"]["labels"][names.LABEL_JOB]
             if pod["status"]["phase"] == "Succeeded" and name not in ended:
                 ended.add(name)

@@ -28,9 +28,8 @@ async def measure(rig: Rig, space: str, jobs: int, rate: float) -> list[float]:
     sent: dict[str, float] = {}
     seen: dict[str, float] = {}
 
-    def on_job(kind: str, raw: dict[str, Any], now: float) -> None:
-        if kind == "ADDED":
-            seen[raw["metadata"]["labels"][names.LABEL_JOB]] = now
+    def on_job(raw: dict[str, Any], now: float) -> None:
+        seen.setdefault(raw["metadata"]["labels"][names.LABEL_JOB], now)
 
     async with connected(rig) as cluster:
         await namespace(cluster, space)

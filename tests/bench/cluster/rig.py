@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 
 from auteur_contracts import names
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_operator.cluster import Cluster, Exists, configuration, path_of
+from auteur_operator.reflector import reflect
 from tests.support.cluster import kwok
 from tests.support.cluster.control_plane import ControlPlane, Options
 from tests.support.cluster.control_plane import running as running_control_plane
@@ -158,25 +157,25 @@ async def at_once(work: list[Callable[[], Awaitable[None]]], hands: int = CONNEC
 
 @asynccontextmanager
 async def watching(
-    cluster: Cluster, group_version: str, plural: str, space: str, hear: Callable[[str, dict[str, Any], float], None]
+    cluster: Cluster, group_version: str, plural: str, space: str, hear: Callable[[dict[str, Any], float], None]
 ) -> AsyncIterator[None]:
-    """Calls `hear(type, object, time.monotonic())` for each change from now on."""
+    """Calls `hear(object, time.monotonic())` for everything that is there and each change from now on, as the operator
+    does for its pods: the API server ends the watch of who falls behind.
+    """
+    begun = asyncio.Event()
+
+    def listed(objects: list[dict[str, Any]], _resource_version: str) -> None:
+        begun.set()
+        for each in objects:
+            hear(each, time.monotonic())
+
+    def changed(each: dict[str, Any], *, deleted: bool) -> None:
+        if not deleted:
+            hear(each, time.monotonic())
+
     path = path_of(group_version, plural, space)
-    since = (await cluster.get(f"{path}?limit=1"))["metadata"]["resourceVersion"]
-    opened = asyncio.Event()
-
-    async def read() -> None:
-        url = f"{path}?watch=true&resourceVersion={since}"
-        timeout = aiohttp.ClientTimeout(total=None)
-        async with cluster._session.get(url, timeout=timeout) as response:
-            opened.set()
-            async for line in response.content:
-                now = time.monotonic()
-                event = json.loads(line)
-                hear(event["type"], event["object"], now)
-
-    task = asyncio.create_task(read())
-    await opened.wait()
+    task = asyncio.create_task(reflect(cluster, path, {}, listed=listed, hear=changed))
+    await begun.wait()
     try:
         yield
     finally:

@@ -17,8 +17,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_standalone.ports import free_ports
 from tests.integration.gateway.engine import PlayedEngine
+from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 

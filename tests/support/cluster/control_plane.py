@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from auteur_standalone.parts import LOOPBACK
-from auteur_standalone.ports import free_ports
 from tests.support.cluster import binaries
 from tests.support.cluster.certificates import ADMIN_GROUP, Authority, write_kubeconfig
 from tests.support.cluster.kubectl import NO_PROXY, Kubectl
+from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess
 
 _FRONT_PROXY = "front-proxy"

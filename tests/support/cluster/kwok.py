@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from auteur_standalone.parts import LOOPBACK
-from auteur_standalone.ports import free_ports
 from tests.support.cluster import binaries
 from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import NO_PROXY
+from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess
 
 DEVICE_CLASS = "gpu.nvidia.com"

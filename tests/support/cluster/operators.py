@@ -20,11 +20,11 @@ from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_operator.cluster import path_of
 from auteur_standalone.parts import LOOPBACK
-from auteur_standalone.ports import free_ports
 from tests.support.cluster.api import items
 from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.kwok import End, ends
+from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess, nats_server
 from tests.support.waiting import eventually
 
