@@ -83,6 +83,8 @@ class Replica:
         self._fleet = Fleet()
         self._states: dict[str, WorkerState] = {}
         """worker → what it said last of itself"""
+        self._squeezed = False
+        """Whether the pod of some attempt has found no room for a while."""
         self._turns = Turns(wanted.max_active_per_namespace)
         where_workers_find_nats = wanted.worker_nats_url or settings.nats.url
         self._supplies = Supplies(cluster, self._world, self._fleet, wanted, nats_url=where_workers_find_nats)
@@ -110,7 +112,7 @@ class Replica:
             world=self._world,
             fleet=self._fleet,
             supplies=self._supplies,
-            demand=Waiting(self._under_way.waiting, self._under_way.busy, self._is_squeezed),
+            demand=Waiting(self._under_way.waiting, self._under_way.busy, lambda: self._squeezed),
             queue=self._runner_queue,
             clock=clock,
             on_ready=self._on_runner_ready,
@@ -351,22 +353,23 @@ class Replica:
                 self._queue.mark(key)
         self._reconciler.pump()
 
-    def _is_squeezed(self) -> bool:
-        """Whether the pod of some attempt has found no room for a while."""
-        now = self._clock()
-        return any(
-            pod.job_uid
-            and diagnosis.wants_room(pod)
+    def _feel_squeeze(self) -> None:
+        """Pools give their spare workers' room while it lasts, and take it back when it ends."""
+        before, now = self._squeezed, self._clock()
+        self._squeezed = any(
+            diagnosis.wants_room(pod)
             and pod.created is not None
             and (now - pod.created).total_seconds() > _SQUEEZED_AFTER
-            for pod in self._world.pods.values()
-            if pod.phase == "Pending"
+            for pod in self._world.pending_attempts()
         )
+        if self._squeezed is not before:
+            for key in self._world.runners:
+                self._runner_queue.mark(key)
 
     # ── what happens by itself ────────────────────────────────────────────────────────────────────────────────────
 
     async def _tick_for_ever(self, bus: Bus) -> None:
-        last = measured_at = squeezed_at = time.monotonic()
+        last = measured_at = time.monotonic()
         while True:
             await asyncio.sleep(_TICK)
             now = time.monotonic()
@@ -379,11 +382,7 @@ class Replica:
             if now >= measured_at + 1:
                 measured_at = now
                 self._measure()
-            if now >= squeezed_at + 5:
-                squeezed_at = now
-                if self._is_squeezed():
-                    for key in self._world.runners:
-                        self._runner_queue.mark(key)
+                self._feel_squeeze()
 
     def _tick_workers(self, now: float) -> None:
         at_work = set()

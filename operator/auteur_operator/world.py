@@ -1,7 +1,7 @@
 """What the watches show of everything but jobs: workers' pods, runners, pools' Deployments, namespaces. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,8 @@ class World:
     _by_pool: defaultdict[str, dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
     _of_attempts: set[str] = field(default_factory=set)
     """Names of pods of one attempt, in whatever namespace: their agents are called so."""
+    _pending: dict[tuple[str, str], Pod] = field(default_factory=dict)
+    """Pods of attempts that have not started: few of many."""
     runners: dict[tuple[str, str], FunctionRunner | Unusable] = field(default_factory=dict)
     deployments: dict[tuple[str, str], Deployment] = field(default_factory=dict)
     enabled: set[str] = field(default_factory=set)
@@ -65,6 +67,10 @@ class World:
         if known is not None and known.version >= pod.version:
             return None
         self.pods[pod.namespace, pod.name] = pod
+        if pod.job_uid and pod.phase == "Pending":
+            self._pending[pod.namespace, pod.name] = pod
+        else:
+            self._pending.pop((pod.namespace, pod.name), None)
         group = self._by_attempt[pod.job_uid] if pod.job_uid else self._by_pool[pod.pool]
         group[pod.name] = pod
         if pod.job_uid:
@@ -73,6 +79,7 @@ class World:
 
     def drop_pod(self, namespace: str, name: str) -> Pod | None:
         pod = self.pods.pop((namespace, name), None)
+        self._pending.pop((namespace, name), None)
         if pod is None:
             return None
         groups, key = (self._by_attempt, pod.job_uid) if pod.job_uid else (self._by_pool, pod.pool)
@@ -85,6 +92,9 @@ class World:
     def is_of_attempt(self, worker: str) -> bool:
         """Whether it is the agent of a pod of one attempt."""
         return worker in self._of_attempts
+
+    def pending_attempts(self) -> Iterable[Pod]:
+        return self._pending.values()
 
     def pods_of_job(self, uid: str) -> list[Pod]:
         return list(self._by_attempt.get(uid, {}).values())

@@ -21,7 +21,7 @@ from auteur_contracts.vocabulary import Phase, Quality, Reason
 from auteur_kit.bus import Bus
 from auteur_kit.store import Store
 from tests.support.cluster.kwok import End
-from tests.support.cluster.operators import Here, Operated, job, message, runner
+from tests.support.cluster.operators import COLD, Here, Operated, job, message, runner
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -253,6 +253,17 @@ async def test_a_runner_that_is_deleted_takes_its_workers_with_it(operated: Oper
     await replicas(here, 1)
     await here.delete("FunctionRunner", "echo")
     await here.until_gone("Deployment", "echo-standard", seconds=60)
+
+
+async def test_spare_workers_make_room_for_a_job_that_finds_none_and_come_back(operated: Operated, here: Here) -> None:
+    await here.make(pool_of(here))
+    await replicas(here, 1)
+    tier = {"quality": "standard", "pipeline": "large", "warm": COLD, "resources": {"cpu": "1000000"}}
+    await here.make(runner("large", here.name, tiers=[tier]), job("alley", here.name, runner="large"))
+    await here.until("alley", Running="False/Unschedulable")
+    await replicas(here, 0, seconds=30)
+    await here.delete("GenerationJob", "alley")
+    await replicas(here, 1)
 
 
 async def test_a_deployment_that_was_deleted_by_hand_comes_back(operated: Operated, here: Here) -> None:

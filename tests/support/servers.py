@@ -15,6 +15,7 @@ from pathlib import Path
 
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone import parts
+from auteur_standalone.probes import get_store
 from auteur_standalone.processes import die_with_parent
 from tests.support.cluster import binaries
 from tests.support.ports import free_ports
@@ -138,7 +139,7 @@ def store_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
         "weed",
         parts.store_argv(parts.find_binary("weed"), server),
         folder / "weed.log",
-        lambda: _says_ok(f"{url}/healthz"),
+        lambda: get_store(url, ports.master),
         env=parts.store_environment(server),
     )
     settings = {"url": url, "access_key": server.access_key, "secret_key": server.secret_key}

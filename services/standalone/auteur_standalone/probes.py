@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import json
 from urllib.parse import urlsplit
 
 _SECONDS = 2.0
@@ -25,6 +26,20 @@ async def says_nats(port: int, host: str = "127.0.0.1") -> bool:
 
 async def says_ok(url: str) -> bool:
     return await asyncio.to_thread(get_ok, url)
+
+
+async def says_store(url: str, master: int) -> bool:
+    return await asyncio.to_thread(get_store, url, master)
+
+
+def get_store(url: str, master: int) -> bool:
+    """SeaweedFS, by its S3 and the port of its master. After a crash S3 says that it is well some seconds before the
+    volumes are known, and until then answers every request for an object with an internal error.
+    """
+    if not get_ok(f"{url}/healthz"):
+        return False
+    status, body = get(f"http://127.0.0.1:{master}/dir/status")
+    return status == 200 and bool(json.loads(body)["Topology"].get("DataCenters"))
 
 
 def get_ok(url: str) -> bool:

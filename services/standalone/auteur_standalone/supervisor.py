@@ -23,7 +23,7 @@ from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
 from auteur_standalone.environment import PartKind, store_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
-from auteur_standalone.probes import says_nats, says_ok
+from auteur_standalone.probes import says_nats, says_ok, says_store
 from auteur_standalone.registration import Registered
 from auteur_standalone.settings import Settings
 from auteur_standalone.stack import Machine, Part
@@ -287,7 +287,7 @@ def _probe_of(part: Part, config: Config) -> Probe | None:
         case PartKind.NATS:
             return partial(says_nats, config.ports.nats)
         case PartKind.STORE:
-            return partial(says_ok, f"{part.address}/healthz")
+            return partial(says_store, part.address, config.ports.store.master)
         case PartKind.GATEWAY:
             return partial(says_ok, f"{part.address}/livez")
         case PartKind.ENGINE | PartKind.AGENT:

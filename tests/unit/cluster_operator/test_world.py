@@ -51,6 +51,17 @@ def test_a_deleted_pod_leaves_nothing_behind(world: World) -> None:
     assert (world.pods, world.pods_of_job(UID), dict(world._by_attempt), dict(world._by_pool)) == ({}, [], {}, {})
 
 
+def test_attempts_that_have_not_started_are_known_apart(world: World) -> None:
+    seen = world.take_pod(raw_pod(version=10, phase="Pending"))
+    world.take_pod(raw_pod("warm", labels=POOL_LABELS, phase="Pending"))
+    assert list(world.pending_attempts()) == [seen]
+    world.take_pod(raw_pod(version=11, phase="Running"))
+    assert list(world.pending_attempts()) == []
+    world.take_pod(raw_pod("gone", phase="Pending"))
+    world.drop_pod("film", "gone")
+    assert list(world.pending_attempts()) == []
+
+
 def test_the_agent_of_an_attempt_is_no_worker_of_the_pool(world: World) -> None:
     """It beats for the pool, and leaves with its attempt."""
     world.take_pod(raw_pod("attempt"))
