@@ -66,6 +66,11 @@ class Pod:
         return self.phase in ("Succeeded", "Failed")
 
     @property
+    def at_work(self) -> bool:
+        """Or about to be."""
+        return not self.ended and not self.deleting
+
+    @property
     def told(self) -> tuple[object, ...]:
         """What of it a job's status can depend on. That a pod is placed, started and running as usual is none of it."""
         troubles = (self.unschedulable, self.disruption, self.waiting if self.waiting.reason not in _USUAL else NOTHING)

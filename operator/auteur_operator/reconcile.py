@@ -142,8 +142,8 @@ class JobReconciler:
 
     async def _clean_up(self, key: Key) -> None:
         """Of a finished job nothing runs on. What a deleted one owned, the garbage collector takes."""
-        uid = self._jobs.uid(key)
-        finished = self._jobs.find(key) if uid and self._world.pods_of_job(uid) else None
+        pods = self._world.pods_of_job(self._jobs.uid(key))
+        finished = self._jobs.find(key) if any(pod.at_work for pod in pods) else None
         if finished is not None:
             await self._remove_strays(finished)
 
@@ -153,7 +153,7 @@ class JobReconciler:
         """
         status, pods = job.status, self._world.pods_of_job(job.metadata.uid)
         wanted = status.attempt if status.dispatched and not status.finished and has_own_pod(status) else 0
-        strays = {pod.attempt for pod in pods if not pod.ended and not pod.deleting}
+        strays = {pod.attempt for pod in pods if pod.at_work}
         if before is not None and before.dispatched and has_own_pod(before):
             strays |= {before.attempt} - {pod.attempt for pod in pods}
         for attempt in sorted(strays - {wanted}):

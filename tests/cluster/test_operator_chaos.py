@@ -26,7 +26,7 @@ from auteur_kit.store import Store
 from tests.support.cluster import api, kwok
 from tests.support.cluster.control_plane import ControlPlane, Options, running
 from tests.support.cluster.kwok import End
-from tests.support.cluster.operators import COLD, Operator, job, operator, runner
+from tests.support.cluster.operators import COLD, Operator, install_crds, job, operator, runner
 from tests.support.servers import ServerProcess, nats_server, store_server
 from tests.support.waiting import eventually, wait_for
 
@@ -40,7 +40,6 @@ SILENCE = 30.0 if FULL else 8.0
 PATIENCE = 1200.0 if FULL else 240.0
 HOME = "auteur"
 SPACES = ("film", "ads", "games")
-CRDS = Path(__file__).parents[2] / "manifests" / "crds"
 
 FAILS_ONCE_IN = {"fails": End.FAIL, "vanishes": End.VANISH, "hangs": End.HANG}
 
@@ -79,8 +78,7 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         for server in (nats, store):
             server.start()
             stack.callback(server.stop)
-        plane.kubectl("apply", "--server-side", "-f", CRDS)
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        install_crds(plane.kubectl)
         stack.enter_context(kwok.playing(plane, tmp_path / "kwok", kwok.Shape("fake", count=4, gpus=0)))
         for space in (HOME, *SPACES):
             plane.kubectl("create", "namespace", space)

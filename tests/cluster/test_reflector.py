@@ -9,10 +9,11 @@ import pytest
 
 from auteur_operator.cluster import Cluster, Gone, Json, Unreachable, configuration, path_of
 from auteur_operator.reflector import reflect
-from tests.support.cluster import operators
 from tests.support.cluster.control_plane import Cluster as ClusterUnderTest
+from tests.support.waiting import eventually
 
 Asked = TypeVar("Asked", bound=Cluster)
+_WATCHED = {"watched": "yes"}
 _QUERY = {"labelSelector": "watched=yes"}
 
 
@@ -136,19 +137,48 @@ async def test_everything_there_and_each_change_is_heard(
 async def test_when_the_server_has_forgotten_the_list_is_read_again(
     control_plane: ClusterUnderTest, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a kind of ours, which the server has not known since its first object: of those it remembers all."""
-    operators.install_crds(control_plane.kubectl)
-    path = path_of("auteur.studio/v1alpha1", "functionrunners", namespace)
-    runner = operators.runner("new", namespace)
-    runner["metadata"]["labels"] = {"watched": "yes"}
-    async with _cluster(control_plane, _Forgotten, monkeypatch) as cluster:
-        async with _reflecting(cluster, path) as heard:
-            await cluster.create(path, runner)
-            await heard.until({"new": ""})
-        assert heard.lists == 2
-        with pytest.raises(Gone):
+    """Of a kind that was made just now the server cannot tell what was before."""
+    control_plane.kubectl.apply(_kind(f"{namespace}.example"))
+    control_plane.kubectl("wait", "--for=condition=Established", f"crd/notes.{namespace}.example", "--timeout=30s")
+    path = path_of(f"{namespace}.example/v1", "notes", namespace)
+    note = {"apiVersion": f"{namespace}.example/v1", "kind": "Note", "metadata": {"name": "new", "labels": _WATCHED}}
+    try:
+        async with _cluster(control_plane, _Forgotten, monkeypatch) as cluster:
+            await eventually(lambda: _is_forgotten(cluster, path), "the server to know since when it knows the kind")
+            async with _reflecting(cluster, path) as heard:
+                control_plane.kubectl.within(namespace).apply(note)
+                await heard.until({"new": ""})
+                await eventually(lambda: heard.lists == 2, "the second list")
+    finally:
+        control_plane.kubectl("delete", "crd", f"notes.{namespace}.example", "--wait=false")
+
+
+async def _is_forgotten(cluster: Cluster, path: str) -> bool:
+    """Whether a watch from the first of all changes is refused, as it should be."""
+    try:
+        async with asyncio.timeout(1):
             async for _ in cluster.watch(path, "1"):
                 pass
+    except Gone:
+        return True
+    except (TimeoutError, Unreachable):
+        return False
+    return False
+
+
+def _kind(group: str) -> dict[str, Any]:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"notes.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": "Note", "plural": "notes"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
 
 
 async def test_a_server_that_does_not_answer_is_asked_again(

@@ -19,10 +19,9 @@ from auteur_operator.reflector import reflect
 from tests.support.cluster import kwok
 from tests.support.cluster.control_plane import ControlPlane, Options
 from tests.support.cluster.control_plane import running as running_control_plane
-from tests.support.cluster.operators import Operator, operator
+from tests.support.cluster.operators import Operator, install_crds, operator
 from tests.support.servers import nats_server, store_server
 
-CRDS = Path(__file__).parents[3] / "manifests" / "crds"
 JOBS = "generationjobs"
 HOME = "auteur"
 CONNECTIONS = 16
@@ -105,8 +104,7 @@ def rig(folder: Path) -> Iterator[Rig]:
         for server in (nats, store):
             server.start()
             stack.callback(server.stop)
-        plane.kubectl("apply", "--server-side", "-f", CRDS)
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        install_crds(plane.kubectl)
         plane.kubectl("create", "namespace", HOME)
         nodes = kwok.Shape("fake", count=5, gpus=8)
         player = stack.enter_context(kwok.playing(plane, folder / "kwok", nodes))

@@ -160,6 +160,8 @@ class Operated:
 def install_crds(kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
+    # For a moment the API server has those wait who ask for objects. kubectl heeds that, not every client does.
+    kubectl("get", "generationjobs,functionrunners", "--all-namespaces")
 
 
 @contextmanager
