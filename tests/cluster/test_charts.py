@@ -25,6 +25,7 @@ from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.kwok import Shape, playing
+from tests.support.cluster.operators import install_crds
 from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_for
@@ -188,12 +189,12 @@ _SERVICE_MONITORS = {
 def with_resources(control_plane: Cluster) -> Kubectl:
     """The administrator of a cluster that knows our resources, and namespaces that the cases name."""
     kubectl = control_plane.kubectl
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
+    install_crds(kubectl)
     kubectl.apply(
         _SERVICE_MONITORS,
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("team-a", "studio")),
     )
-    kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    kubectl.learn(_SERVICE_MONITORS["metadata"]["name"])
     return kubectl
 
 

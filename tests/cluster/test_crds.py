@@ -17,6 +17,7 @@ from auteur_lifecycle import status as lifecycle
 from tests.support.cluster import api
 from tests.support.cluster.control_plane import Cluster
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
+from tests.support.cluster.operators import install_crds
 from tests.support.golden import assert_golden
 from tests.support.schemas import largest
 from tests.support.spec_fields import base, rows, told
@@ -37,11 +38,8 @@ by_name = pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declar
 @pytest.fixture(scope="module")
 def installed(control_plane: Cluster) -> Kubectl:
     """The cluster, once it knows our resources."""
-    kubectl = control_plane.kubectl
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", MANIFESTS / "crds")
-    for declaration in DECLARATIONS:
-        kubectl("wait", "--for=condition=Established", f"crd/{declaration.name}", "--timeout=30s")
-    return kubectl
+    install_crds(control_plane.kubectl)
+    return control_plane.kubectl
 
 
 @pytest.fixture
@@ -354,7 +352,7 @@ def older(control_plane: Cluster) -> Iterator[Kubectl]:
     kubectl = control_plane.kubectl
     made = _older(_of_old_group(crd(JOBS)))
     kubectl.apply(made)
-    kubectl("wait", "--for=condition=Established", f"crd/{made['metadata']['name']}", "--timeout=30s")
+    kubectl.learn(made["metadata"]["name"])
     yield kubectl
     kubectl.delete(made)
 

@@ -139,7 +139,7 @@ async def test_when_the_server_has_forgotten_the_list_is_read_again(
 ) -> None:
     """Of a kind that was made just now the server cannot tell what was before."""
     control_plane.kubectl.apply(_kind(f"{namespace}.example"))
-    control_plane.kubectl("wait", "--for=condition=Established", f"crd/notes.{namespace}.example", "--timeout=30s")
+    control_plane.kubectl.learn(f"notes.{namespace}.example")
     path = path_of(f"{namespace}.example/v1", "notes", namespace)
     note = {"apiVersion": f"{namespace}.example/v1", "kind": "Note", "metadata": {"name": "new", "labels": _WATCHED}}
     try:

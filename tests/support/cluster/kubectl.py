@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tests.support.cluster import binaries
+from tests.support.waiting import wait_for
 
 NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}
 """For programs that talk to a cluster of this machine: a proxy of the machine's would not find it."""
@@ -78,3 +79,13 @@ class Kubectl:
         """Whether or not they are there."""
         words = ("delete", "--ignore-not-found", "-f", "-")
         return self(*words, stdin=yaml.safe_dump_all(resources, sort_keys=False))
+
+    def learn(self, *kinds: str) -> None:
+        """Waits until objects of these kinds, named as their definitions are, can be asked for. `kubectl wait` itself
+        fails at a definition that has no status yet, and for a moment after it the API server has those wait who ask:
+        kubectl heeds that, not every client does.
+        """
+        for kind in kinds:
+            wait = ("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
+            wait_for(lambda wait=wait: self.run(*wait).returncode == 0, f"{kind} to be established")  # type: ignore[misc]
+            self("get", kind, "--all-namespaces")

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from auteur_contracts import names
+from auteur_contracts.crds import DECLARATIONS
 from auteur_contracts.resources import GenerationJob
 from auteur_contracts.vocabulary import ConditionType
 from auteur_kit.settings import NatsSettings, StoreSettings
@@ -159,9 +160,7 @@ class Operated:
 
 def install_crds(kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "-f", CRDS)
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
-    # For a moment the API server has those wait who ask for objects. kubectl heeds that, not every client does.
-    kubectl("get", "generationjobs,functionrunners", "--all-namespaces")
+    kubectl.learn(*(declaration.name for declaration in DECLARATIONS))
 
 
 @contextmanager
