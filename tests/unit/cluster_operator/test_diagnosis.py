@@ -88,6 +88,7 @@ def waits(reason: str, message: str = "") -> dict[str, Any]:
             UNSCHEDULABLE,
             f"No node takes pod {POD}: 0/2 nodes are available: 2 node(s) had untolerated taint {{gpu: yes}}. {SUITS}",
         ),
+        ({"phase": "Running"}, STARTING, f"Pod {POD} runs, and gets ready for its work."),
         (unschedulable(""), UNSCHEDULABLE, f"No node takes pod {POD}: Unschedulable. {SUITS}"),
     ],
 )
@@ -98,13 +99,12 @@ def test_why_an_attempt_does_not_run_yet(seen: dict[str, Any], reason: Reason, m
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
-        ({"phase": "Running"}, "it runs"),
         ({"phase": "Succeeded"}, "it has ended"),
         ({"phase": "Failed"} | waits("ContainerCreating"), "it has ended before its container began"),
         ({"phase": "Failed"} | unschedulable("0/1 nodes"), "it has ended without a place"),
     ],
 )
-def test_nothing_holds_up_a_pod_that_runs_or_ended(seen: dict[str, Any], why: str) -> None:
+def test_nothing_holds_up_a_pod_that_has_ended(seen: dict[str, Any], why: str) -> None:
     assert held_up(pod(**seen), GPU) is None, why
 
 

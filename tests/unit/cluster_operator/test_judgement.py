@@ -70,8 +70,9 @@ def test_a_pod_that_starts_is_waited_for() -> None:
     assert judge(JOB, Evidence(pod()), None) == Goes(starts)
 
 
-def test_of_a_pod_that_runs_nothing_is_said() -> None:
-    assert judge(JOB, Evidence(pod(phase="Running")), None) == Goes()
+def test_a_pod_that_runs_gets_ready_until_its_agent_claims() -> None:
+    loads = HeldUp(Reason.POD_STARTING, f"Pod {POD} runs, and gets ready for its work.")
+    assert judge(JOB, Evidence(pod(phase="Running")), None) == Goes(loads)
 
 
 def test_of_a_job_that_was_claimed_nothing_is_said_whatever_its_pod_shows_yet() -> None:
