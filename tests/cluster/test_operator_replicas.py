@@ -147,7 +147,7 @@ async def test_who_has_nothing_to_do_writes_nothing(
         await space.until(each["metadata"]["name"], Succeeded="True/OutputsCommitted")
     for number in range(5):
         await space.until(f"waits-{number}", Dispatched="False/Suspended")
-        await space.running_pod(f"waits-{number + 5}")
+        await space.until(f"waits-{number + 5}", Running="False/PodStarting")  # told when it takes longer than usual
     await _settled(plane, "auteur-operator")
 
     since = plane.audit_log.stat().st_size
