@@ -1,17 +1,19 @@
-"""`python -m tests.bench.cluster [NAME…]`: all of them, or those whose names are given, on one rig."""
+"""`python -m tests.bench.cluster [NAME…]`: all of them, or those whose names are given."""
 
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.cluster import burst, latency, scale, warm
-from tests.bench.cluster.rig import rig
+from tests.bench.cluster.rig import Rig, rig
 from tests.bench.table import show
 
 _BENCHES = {
     "burst": ("A burst of jobs", burst.bench),
-    "latency": ("50 jobs a second", latency.bench),
+    "latency": ("A steady rate", latency.bench),
     "warm": ("A warm worker", warm.bench),
     "scale": ("Many live jobs", scale.bench),
 }
@@ -24,12 +26,17 @@ def main(chosen: list[str]) -> int:
     missed = 0
     for name in chosen or _BENCHES:
         title, bench = _BENCHES[name]
-        # A control plane of its own: etcd is as empty for the last as for the first.
-        with tempfile.TemporaryDirectory() as folder, rig(Path(folder)) as made:
-            figures = bench(made)
+        figures = bench(_fresh)
         show(title, figures)
         missed += sum(figure.verdict == "MISSED" for figure in figures)
     return 1 if missed else 0
+
+
+@contextmanager
+def _fresh() -> Iterator[Rig]:
+    """A control plane of its own: etcd is as empty for the last measurement as for the first."""
+    with tempfile.TemporaryDirectory() as folder, rig(Path(folder)) as made:
+        yield made
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
-"""At a steady 50 jobs a second: how long after `apply` a job has its Job, as a watcher of Jobs sees it."""
+"""At a steady rate: how long after `apply` a job has its Job, as a watcher of Jobs sees it."""
 
 import asyncio
 import time
 from typing import Any
 
 from auteur_contracts import names
-from tests.bench.cluster.rig import Rig, connected, namespace, put, watching
+from tests.bench.cluster.rig import Fresh, Rig, connected, namespace, put, watching
 from tests.bench.table import Figure, percentile
 from tests.support.cluster import operators
 
-_RATE = 50
+_RATES = (25, 50)
 _SECONDS = 30
 _PATIENCE = 60
 
 
-def bench(rig: Rig) -> list[Figure]:
-    with rig.operating():
-        took = asyncio.run(measure(rig, "steady", _RATE * _SECONDS, _RATE))
+def bench(fresh: Fresh) -> list[Figure]:
+    return [figure for rate in _RATES for figure in _at(fresh, rate)]
+
+
+def _at(fresh: Fresh, rate: int) -> list[Figure]:
+    """Goals are for 50/s; a lower rate shows what is left of them where the API server cannot take so many."""
+    with fresh() as rig, rig.operating():
+        took = asyncio.run(measure(rig, "steady", rate * _SECONDS, rate))
+    note = f"{len(took):,} jobs at {rate}/s"
     return [
-        Figure("apply → Job, p50", percentile(took, 0.5), "ms", goal=50, note=f"{len(took):,} jobs at {_RATE}/s"),
-        Figure("apply → Job, p99", percentile(took, 0.99), "ms", goal=500),
+        Figure(f"apply → Job at {rate}/s, p50", percentile(took, 0.5), "ms", goal=50, note=note),
+        Figure(f"apply → Job at {rate}/s, p99", percentile(took, 0.99), "ms", goal=500),
     ]
 
 

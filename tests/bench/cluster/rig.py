@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,10 @@ class Running:
         verbs = ("create", "update", "patch", "apply", "delete")
         count = "auteur_operator_api_call_seconds_count"
         return sum(self.metric(count, verb=verb) - self.metric(count, verb=verb, resource="leases") for verb in verbs)
+
+
+Fresh = Callable[[], AbstractContextManager[Rig]]
+"""A rig that nobody has used."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from auteur_operator.cluster import Cluster
 from tests.bench.cluster import latency
-from tests.bench.cluster.rig import Rig, Running, at_once, connected, namespace, put
+from tests.bench.cluster.rig import Fresh, Rig, Running, at_once, connected, namespace, put
 from tests.bench.table import Figure, percentile
 from tests.support.cluster import operators
 
@@ -16,7 +16,12 @@ _RATE = 20.0
 _PATIENCE = 600
 
 
-def bench(rig: Rig) -> list[Figure]:
+def bench(fresh: Fresh) -> list[Figure]:
+    with fresh() as rig:
+        return _bench(rig)
+
+
+def _bench(rig: Rig) -> list[Figure]:
     with rig.operating() as running:
         bare = running.rss_mib()
         asyncio.run(_fill(rig, running, 0, _FEW))

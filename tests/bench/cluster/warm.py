@@ -12,7 +12,7 @@ from auteur_contracts.events import Envelope
 from auteur_contracts.names import TierPool
 from auteur_kit.bus import Bus
 from auteur_kit.store import Store
-from tests.bench.cluster.rig import Rig, connected, namespace, put
+from tests.bench.cluster.rig import Fresh, Rig, connected, namespace, put
 from tests.bench.table import Figure, percentile
 from tests.support.servers import ServerProcess
 
@@ -21,7 +21,12 @@ _SPACE = "warm"
 _TIER = {"quality": "standard", "pipeline": "echo", "warm": {"min": 1, "max": 1, "idleSeconds": 600}}
 
 
-def bench(rig: Rig) -> list[Figure]:
+def bench(fresh: Fresh) -> list[Figure]:
+    with fresh() as rig:
+        return _bench(rig)
+
+
+def _bench(rig: Rig) -> list[Figure]:
     asyncio.run(_bucket(rig))
     with rig.operating(), _worker(rig):
         took = asyncio.run(_measure(rig))
