@@ -11,7 +11,7 @@ from tests.bench.table import Figure, percentile
 from tests.support.cluster import operators
 
 _FEW, _MANY = 1_000, 20_000
-_PROBES = 200
+_PROBES = 600
 _RATE = 20.0
 _PATIENCE = 600
 
