@@ -42,7 +42,7 @@ unit: ## the tests that need no server; seconds
 e2e: ## the studio on a real node, in containers (Debian, as root); minutes
 	@scripts/test-node
 
-chaos: ## thousands of jobs while everything is killed in turn; half an hour
+chaos: ## thousands of jobs while everything is killed in turn; a quarter of an hour
 	@scripts/bootstrap --tests
 	@scripts/cluster-tools control-plane >/dev/null
 	AUTEUR_TEST_FULL=1 $(BIN)/python -m pytest -q -rP tests/cluster/test_operator_chaos.py
