@@ -106,21 +106,27 @@ async def kopf_login(wanted: Configuration) -> kopf.ConnectionInfo:
 
 
 class Cluster:
-    """One pool of connections. `count(verb, plural, seconds)` hears of every call."""
+    """`count(verb, plural, seconds)` hears of every call."""
 
     def __init__(self, wanted: Configuration, count: Callable[[str, str, float], None] = lambda *_: None) -> None:
         self._configuration = wanted
         self._api = ApiClient(configuration=wanted)
         self._count = count
-        self._session = aiohttp.ClientSession(
-            base_url=wanted.host,
-            connector=aiohttp.TCPConnector(limit=wanted.connection_pool_maxsize, ssl=self._api.rest_client.ssl_context),
-            timeout=_TIMEOUT,
-            headers={"User-Agent": MANAGER},
+        self._session = self._connect(wanted.connection_pool_maxsize)
+        self._watches = self._connect(0)
+        """Each keeps its connection for long: those of calls are not for them."""
+
+    def _connect(self, limit: int) -> aiohttp.ClientSession:
+        """`limit`: of connections; 0: none."""
+        connector = aiohttp.TCPConnector(limit=limit, ssl=self._api.rest_client.ssl_context)
+        agent = {"User-Agent": MANAGER}
+        return aiohttp.ClientSession(
+            base_url=self._configuration.host, connector=connector, timeout=_TIMEOUT, headers=agent
         )
 
     async def close(self) -> None:
         await self._session.close()
+        await self._watches.close()
         await self._api.close()  # type: ignore[no-untyped-call]
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +160,7 @@ class Cluster:
         wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
         url = f"{path}?{urlencode({**wanted, 'resourceVersion': since})}"
         try:
-            async with self._session.get(url, headers=await self._authorization(), timeout=_WATCH_TIMEOUT) as response:
+            async with self._watches.get(url, headers=await self._authorization(), timeout=_WATCH_TIMEOUT) as response:
                 if response.status >= 400:
                     raise _error(asked, "watch", response.status, await response.text())
                 try:

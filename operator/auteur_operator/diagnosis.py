@@ -48,8 +48,8 @@ def has_card(nodes: Sequence[Node], vram_gigabytes: float) -> bool:
 
 
 def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node] = ()) -> HeldUp | None:
-    """None for a pod that has ended. `tier`: where labels of the nodes say which cards there are."""
-    if pod.ended:
+    """None for a pod whose worker has ended. `tier`: where labels of the nodes say which cards there are."""
+    if pod.ended or pod.terminated is not None:
         return None
     if pod.phase == "Running" and not pod.waiting.reason:
         return HeldUp(Reason.POD_STARTING, f"Pod {pod.name} runs, and gets ready for its work.")

@@ -177,9 +177,8 @@ class Replica:
         for raw in raws:
             self.on_pod(raw, deleted=False)
         there = {(raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in raws}
-        for key, pod in list(self._world.pods.items()):
-            if place in ("", key[0]) and key not in there and pod.version <= int(listed_at):
-                self.on_pod({"metadata": {"namespace": key[0], "name": key[1]}}, deleted=True)
+        for namespace, name in self._world.pods_missing_in(there, place, int(listed_at)):
+            self.on_pod({"metadata": {"namespace": namespace, "name": name}}, deleted=True)
 
     def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None:
         meta = raw["metadata"]

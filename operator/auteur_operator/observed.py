@@ -72,7 +72,9 @@ class Pod:
 
     @property
     def told(self) -> tuple[object, ...]:
-        """What of it a job's status can depend on. That a pod is placed, started and running as usual is none of it."""
+        """What of it a job's status can depend on. That a pod is placed, started and running as usual
+        is none of it: who takes long for that is looked at again by the clock.
+        """
         troubles = (self.unschedulable, self.disruption, self.waiting if self.waiting.reason not in _USUAL else NOTHING)
         return (self.ended, self.deleting, self.word if self.ended else NOTHING, self.terminated, *troubles)
 

@@ -295,7 +295,10 @@ class JobReconciler:
         since = job.status.dispatch_time or now
         told = job.status.condition(ConditionType.RUNNING)
         news = told is not None and told.reason is not held.reason and job.status.attempt == 1
-        if held.reason is not Reason.POD_STARTING or now >= since + _STARTS_WITHIN or news:
+        if held.reason is not Reason.POD_STARTING:
+            return False
+        if now >= since + _STARTS_WITHIN or news:
+            self._look_later(job, now)  # what it does next is no event that would have it looked at
             return False
         self._queue.mark_at(job.key, time.monotonic() + _STARTS_WITHIN.total_seconds())
         return True

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from auteur_kit.logs import get_logger
-from auteur_operator.cluster import Cluster, ClusterError, Gone
+from auteur_operator.cluster import Cluster, ClusterError, Unreachable
 
 log = get_logger()
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
@@ -22,17 +22,22 @@ async def reflect(
     since, pause = "", _FIRST_PAUSE
     while True:
         try:
-            if not since:
-                objects, since = await cluster.list(path, **query)
-                listed(objects, since)
+            since = since or await _list(cluster, path, query, listed)
             async for kind, changed in cluster.watch(path, since, **query):
                 pause = _FIRST_PAUSE
                 since = changed["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
                     hear(changed, deleted=kind == "DELETED")
-        except Gone:
-            since = ""
         except ClusterError as error:
             log.warning("watch interrupted", path=path, error=str(error), again_seconds=pause)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            if not isinstance(error, Unreachable):  # it does not remember so far back, or does not like the question
+                since = ""
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _list(cluster: Cluster, path: str, query: Mapping[str, str], listed: Callable[..., None]) -> str:
+    """Returns how old the list is. Apart, so that nobody keeps all these objects."""
+    objects, version = await cluster.list(path, **query)
+    listed(objects, version)
+    return version

@@ -1,7 +1,7 @@
 """What the watches show of everything but jobs: workers' pods, runners, pools' Deployments, namespaces. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,14 @@ class World:
     def is_of_attempt(self, worker: str) -> bool:
         """Whether it is the agent of a pod of one attempt."""
         return worker in self._of_attempts
+
+    def pods_missing_in(self, there: Collection[tuple[str, str]], place: str, listed_at: int) -> list[tuple[str, str]]:
+        """Known pods that a list of `place` ("": everywhere) would hold if they were still there."""
+        return [
+            key
+            for key, pod in self.pods.items()
+            if place in ("", key[0]) and key not in there and pod.version <= listed_at
+        ]
 
     def pending_attempts(self) -> Iterable[Pod]:
         return self._pending.values()

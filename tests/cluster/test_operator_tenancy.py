@@ -255,7 +255,7 @@ async def test_what_the_api_server_refuses_is_rejected(enabled: Here, operated_b
 
     def heeded() -> bool:
         probe = json.dumps(job("probe", enabled.name))
-        return enabled.kubectl.run("create", "--dry-run=server", "-f", "-", stdin=probe).returncode != 0
+        return "quota: small" in enabled.kubectl.run("create", "--dry-run=server", "-f", "-", stdin=probe).stderr
 
     await eventually(heeded, "the quota to be heeded")
     await told(operated_bus, enabled.name, "alley", Verb.SUBMIT, Submit(job=asked(enabled.name, "alley")))

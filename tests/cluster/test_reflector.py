@@ -188,4 +188,7 @@ async def test_a_server_that_does_not_answer_is_asked_again(
     async with _cluster(control_plane, _Away, monkeypatch) as cluster, _reflecting(cluster, path) as heard:
         await cluster.create(path, _pod("there", watched="yes"))
         await heard.until({"there": ""})
-        assert cluster.refused == ["list", "watch"]
+        await eventually(lambda: cluster.refused == ["list", "watch"], "the watch to be refused")
+        await cluster.create(path, _pod("later", watched="yes"))
+        await heard.until({"there": "", "later": ""})
+        assert heard.lists == 1

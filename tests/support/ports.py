@@ -1,5 +1,6 @@
 """Free ports for the servers of tests, which may run in several processes at once: each draws from a share of its own,
-so that none takes what another has drawn and not yet bound.
+so that none takes what another has drawn and not yet bound. (A stack under test draws the inner ones of its servers by
+itself, among all.)
 """
 
 import os

@@ -39,7 +39,15 @@ def get_store(url: str, master: int) -> bool:
     if not get_ok(f"{url}/healthz"):
         return False
     status, body = get(f"http://127.0.0.1:{master}/dir/status")
-    return status == 200 and bool(json.loads(body)["Topology"].get("DataCenters"))
+    return status == 200 and knows_volumes(body)
+
+
+def knows_volumes(topology: bytes) -> bool:
+    """By what the master says of its cluster, whatever that is."""
+    try:
+        return bool(json.loads(topology)["Topology"]["DataCenters"])
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def get_ok(url: str) -> bool:

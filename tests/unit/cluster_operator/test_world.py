@@ -51,6 +51,16 @@ def test_a_deleted_pod_leaves_nothing_behind(world: World) -> None:
     assert (world.pods, world.pods_of_job(UID), dict(world._by_attempt), dict(world._by_pool)) == ({}, [], {}, {})
 
 
+def test_a_list_tells_which_pods_are_gone(world: World) -> None:
+    """Not those that came after it, and not those of places that it is not of."""
+    for name, version in (("there", 10), ("gone", 10), ("newer", 30)):
+        world.take_pod(raw_pod(name, version=version))
+    there = {("film", "there")}
+    assert world.pods_missing_in(there, "", 20) == [("film", "gone")]
+    assert world.pods_missing_in(there, "film", 20) == [("film", "gone")]
+    assert world.pods_missing_in(there, "ads", 20) == []
+
+
 def test_attempts_that_have_not_started_are_known_apart(world: World) -> None:
     seen = world.take_pod(raw_pod(version=10, phase="Pending"))
     world.take_pod(raw_pod("warm", labels=POOL_LABELS, phase="Pending"))
