@@ -13,8 +13,8 @@ from auteur_contracts.resources import GenerationJob, GenerationJobStatus, Plan,
 from auteur_contracts.vocabulary import ConditionType, Reason
 from auteur_kit.clock import Clock
 from auteur_lifecycle import status as life
+from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.fleet import Fleet
-from auteur_lifecycle.support import CLUSTER
 from auteur_operator import desired, diagnosis
 from auteur_operator.cluster import Cluster, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
 from auteur_operator.diagnosis import HeldUp

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from auteur_contracts.resources import GenerationJob
-from auteur_lifecycle.line import Line, Place
+from auteur_lifecycle.waiting_queue import Place, WaitingQueue
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -59,7 +59,7 @@ class Turns:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lines: defaultdict[str, dict[Want, Line]] = defaultdict(dict)
+        self._lines: defaultdict[str, dict[Want, WaitingQueue]] = defaultdict(dict)
         """namespace → what is waited for → line"""
         self._standing: dict[str, tuple[Key, Want]] = {}
         """uid → who stands in which line"""
@@ -78,7 +78,7 @@ class Turns:
         uid, want = job.metadata.uid, _want(job)
         if want is None or uid in self._standing:
             return
-        self._lines[job.metadata.namespace].setdefault(want, Line()).join(job)
+        self._lines[job.metadata.namespace].setdefault(want, WaitingQueue()).join(job)
         self._standing[uid] = (job.key, want)
         if not want.alone:
             self._waiting[want.pool] += 1

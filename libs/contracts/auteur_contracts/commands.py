@@ -2,28 +2,28 @@
 
 from pydantic import Field
 
-from auteur_contracts.model import Told
+from auteur_contracts.model import TolerantModel
 from auteur_contracts.resources import GenerationJob
 
 
-class Submit(Told):
+class Submit(TolerantModel):
     """Create this job. Its metadata carries the request id: the same name with the same request id is the same job."""
 
     job: GenerationJob
 
 
-class Cancel(Told):
+class Cancel(TolerantModel):
     by: str = Field("", max_length=128)
 
 
-class Release(Told):
+class Release(TolerantModel):
     """The archive has the job as it was at this version."""
 
     uid: str
     version: int
 
 
-class Delete(Told):
+class Delete(TolerantModel):
     """Forget the job and its files. One that is not finished is cancelled first."""
 
     uid: str = ""
@@ -32,24 +32,24 @@ class Delete(Told):
     by: str = Field("", max_length=128)
 
 
-class Snapshot(Told):
+class Snapshot(TolerantModel):
     """A job as the truth has it: the answer to `job.get`, and one line of `job.list`."""
 
     job: GenerationJob
     version: int
 
 
-class GetJob(Told):
+class GetJob(TolerantModel):
     name: str
 
 
-class GotJob(Told):
+class GotJob(TolerantModel):
     """`found` is None where the truth has no such job."""
 
     found: Snapshot | None = None
 
 
-class ListJobs(Told):
+class ListJobs(TolerantModel):
     names: tuple[str, ...] = ()
     """Only these; all unreleased jobs when empty."""
     after: str = ""
@@ -57,7 +57,7 @@ class ListJobs(Told):
     limit: int = Field(200, ge=1, le=500)
 
 
-class ListedJobs(Told):
+class ListedJobs(TolerantModel):
     items: tuple[Snapshot, ...] = ()
     more: str = ""
     """The name to continue after; empty at the end."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from auteur_contracts.model import JsonObject, Told
+from auteur_contracts.model import JsonObject, TolerantModel
 
 
 class Code(StrEnum):
@@ -69,7 +69,7 @@ HTTP_STATUS: dict[Code, int] = {
 }
 
 
-class ErrorBody(Told):
+class ErrorBody(TolerantModel):
     code: Code
     message: str
     details: JsonObject = Field(default_factory=dict)

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from auteur_contracts.model import Told
+from auteur_contracts.model import TolerantModel
 from auteur_contracts.quantities import Label
 from auteur_contracts.resources import GenerationJobStatus, Progress
 from auteur_contracts.subjects import Fact, JobFact
 
 
-class _FactData(Told):
+class _FactData(TolerantModel):
     attempt: int = 0
 
 
@@ -91,7 +91,7 @@ FactData = Annotated[
 DecidedFact = Accepted | Rejected | Queued | Dispatched | Succeeded | Failed | Cancelled
 
 
-class Envelope(Told):
+class Envelope(TolerantModel):
     specversion: Literal["1.0"] = "1.0"
     id: str
     """Deterministic (`names.event_id`), also the Nats-Msg-Id: a fact published twice is one event."""

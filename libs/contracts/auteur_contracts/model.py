@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 
-class Asked(BaseModel):
+class StrictModel(BaseModel):
     """What a person wrote: an unknown field is a mistake worth telling them about."""
 
     model_config = ConfigDict(
@@ -27,7 +27,7 @@ class Asked(BaseModel):
     )
 
 
-class Told(BaseModel):
+class TolerantModel(BaseModel):
     """What a program of ours said, perhaps a newer one: fields we do not know are skipped, so versions can differ."""
 
     model_config = ConfigDict(

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from auteur_contracts.model import Told
+from auteur_contracts.model import TolerantModel
 from auteur_contracts.quantities import Identifier
 from auteur_contracts.resources import Failure, GenerationJob, Output, Plan
 
 
-class Order(Told):
+class Order(TolerantModel):
     """Offers one attempt to the workers of a pool. Delivered perhaps twice; the claim decides who runs it."""
 
     namespace: str
@@ -37,7 +37,7 @@ class Order(Told):
         )
 
 
-class ClaimRequest(Told):
+class ClaimRequest(TolerantModel):
     namespace: str
     name: str
     uid: str
@@ -49,14 +49,14 @@ class ClaimRequest(Told):
     claim and refused."""
 
 
-class InputLink(Told):
+class InputLink(TolerantModel):
     name: Identifier
     url: str
     file_name: str
     """How the file is called in the attempt's folder."""
 
 
-class UploadForm(Told):
+class UploadForm(TolerantModel):
     """A presigned POST (AWS Signature V4 policy): any key under `prefix`, each file at most `max_bytes`."""
 
     url: str
@@ -66,7 +66,7 @@ class UploadForm(Told):
     max_bytes: int
 
 
-class Grant(Told):
+class Grant(TolerantModel):
     granted: Literal[True] = True
     token: str
     """Proves that a report comes from the worker this claim was granted to."""
@@ -85,7 +85,7 @@ class RefusalReason(StrEnum):
     FINISHED = "finished"
 
 
-class ClaimRefused(Told):
+class ClaimRefused(TolerantModel):
     granted: Literal[False] = False
     reason: RefusalReason
     message: str = ""
@@ -102,7 +102,7 @@ class Outcome(StrEnum):
     """The worker drains and gives the attempt up: does not count as a failure."""
 
 
-class Report(Told):
+class Report(TolerantModel):
     """A worker's one durable word on how its attempt ended."""
 
     namespace: str
@@ -125,7 +125,7 @@ MAX_TERMINATION_BYTES = 3072
 """A kubelet cuts what it is left: 4 KiB a container, less where a pod has many."""
 
 
-class TerminationMessage(Told):
+class TerminationMessage(TolerantModel):
     """What the pod of one attempt leaves its kubelet at the end: the report without its token, shortened until it fits
     into MAX_TERMINATION_BYTES; or why nothing was run.
     """
@@ -183,7 +183,7 @@ class WorkerState(StrEnum):
     """`setup` failed; `message` says why."""
 
 
-class Heartbeat(Told):
+class Heartbeat(TolerantModel):
     """Every 2 s on core NATS; a worker silent for 6 s is lost."""
 
     worker: str

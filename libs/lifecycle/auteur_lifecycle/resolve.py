@@ -16,9 +16,9 @@ from auteur_contracts.resources import (
     TierDeclaration,
 )
 from auteur_contracts.vocabulary import Reason
+from auteur_lifecycle.capabilities import ONE_MACHINE, Platform, unsupported
 from auteur_lifecycle.parameters import check_parameters
 from auteur_lifecycle.refusal import Refusal
-from auteur_lifecycle.support import ONE_MACHINE, Platform, unsupported
 
 _LARGEST_SEED = 2**63 - 1
 """API servers read longer numbers as floats: the plan could not be written into a status."""

@@ -21,12 +21,12 @@ from auteur_contracts.resources import (
     derive_phase,
 )
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Phase, Reason
+from auteur_lifecycle.capabilities import ONE_MACHINE, Platform
 from auteur_lifecycle.cost import add, cost_of
 from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
 from auteur_lifecycle.retry import GiveUp, TryAgain, after_failure
-from auteur_lifecycle.support import ONE_MACHINE, Platform
 
 _TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 DEADLINE_GRACE = timedelta(minutes=5)

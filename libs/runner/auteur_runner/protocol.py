@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, field_validator
 
-from auteur_contracts.model import JsonObject, Told
+from auteur_contracts.model import JsonObject, TolerantModel
 from auteur_contracts.resources import Failure, FunctionRunner, Progress, Tier
 
 PROTOCOL = 1
@@ -28,12 +28,12 @@ class FrameTooLarge(Exception):
 # Down: agent → child
 
 
-class Setup(Told):
+class Setup(TolerantModel):
     type: Literal["setup"] = "setup"
     tier: Tier
 
 
-class Run(Told):
+class Run(TolerantModel):
     type: Literal["run"] = "run"
     function: str
     params: JsonObject
@@ -51,20 +51,20 @@ class Run(Told):
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-class Cancel(Told):
+class Cancel(TolerantModel):
     type: Literal["cancel"] = "cancel"
     uid: str
     attempt: int
 
 
-class Exit(Told):
+class Exit(TolerantModel):
     type: Literal["exit"] = "exit"
 
 
 # Up: child → agent
 
 
-class Hello(Told):
+class Hello(TolerantModel):
     type: Literal["hello"] = "hello"
     protocol: int = PROTOCOL
     sdk: str
@@ -72,42 +72,42 @@ class Hello(Told):
     runner: FunctionRunner
 
 
-class Ready(Told):
+class Ready(TolerantModel):
     type: Literal["ready"] = "ready"
 
 
-class SetupFailed(Told):
+class SetupFailed(TolerantModel):
     """Before the hello: the target cannot be loaded. After it: `setup` raised."""
 
     type: Literal["setup_failed"] = "setup_failed"
     failure: Failure
 
 
-class Started(Told):
+class Started(TolerantModel):
     """Sent when `run` is entered."""
 
     type: Literal["started"] = "started"
 
 
-class Progressed(Told):
+class Progressed(TolerantModel):
     type: Literal["progress"] = "progress"
     progress: Progress
 
 
-class Previewed(Told):
+class Previewed(TolerantModel):
     type: Literal["preview"] = "preview"
     file: str
     step: int | None = None
 
 
-class Log(Told):
+class Log(TolerantModel):
     type: Literal["log"] = "log"
     stream: Literal["stdout", "stderr", "log"] = "log"
     level: Literal["debug", "info", "warning", "error"] = "info"
     line: str
 
 
-class Metric(Told):
+class Metric(TolerantModel):
     type: Literal["metric"] = "metric"
     name: str = Field(min_length=1, max_length=64)
     value: float
@@ -120,12 +120,12 @@ class Metric(Told):
         return value
 
 
-class Warned(Told):
+class Warned(TolerantModel):
     type: Literal["warning"] = "warning"
     text: str
 
 
-class OutputFile(Told):
+class OutputFile(TolerantModel):
     field: str
     """Which field of `Output` it fills."""
     file: str
@@ -135,18 +135,18 @@ class OutputFile(Told):
     seconds: float | None = None
 
 
-class Succeeded(Told):
+class Succeeded(TolerantModel):
     type: Literal["succeeded"] = "succeeded"
     outputs: tuple[OutputFile, ...]
     run_seconds: float = 0
 
 
-class Failed(Told):
+class Failed(TolerantModel):
     type: Literal["failed"] = "failed"
     failure: Failure
 
 
-class Cancelled(Told):
+class Cancelled(TolerantModel):
     type: Literal["cancelled"] = "cancelled"
     forced: bool = False
     """The process did not stop by itself and was killed."""

@@ -33,7 +33,7 @@ from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
-from auteur_lifecycle.support import CLUSTER, ONE_MACHINE
+from auteur_lifecycle.capabilities import CLUSTER, ONE_MACHINE
 
 log = get_logger()
 _DESCRIPTION = """

@@ -55,9 +55,9 @@ from auteur_gateway.projection import Projection
 from auteur_gateway.sources import pinned, settled, sources_of
 from auteur_kit.clock import Clock
 from auteur_kit.store import Store
+from auteur_lifecycle.capabilities import ONE_MACHINE, Platform
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
-from auteur_lifecycle.support import ONE_MACHINE, Platform
 
 _CODES = {
     Reason.UNKNOWN_FUNCTION: Code.UNKNOWN_FUNCTION,

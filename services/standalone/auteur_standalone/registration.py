@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from auteur_contracts.errors import Code, InvalidRequest
 from auteur_contracts.names import GROUP
 from auteur_contracts.resources import FunctionRunner
+from auteur_lifecycle.capabilities import unsupported_runner
 from auteur_lifecycle.parameters import check_schemas
-from auteur_lifecycle.support import unsupported_runner
 from auteur_standalone.layout import Layout
 
 ANNOTATION_DIRECTORY = f"{GROUP}/directory"

@@ -12,8 +12,8 @@ from typing import Any
 
 from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan
+from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.resolve import resolve
-from auteur_lifecycle.support import CLUSTER
 from auteur_operator.cluster import Cluster, path_of
 from auteur_operator.desired import Surroundings, attempt_job
 from tests.bench.cluster.rig import Fresh, Rig, at_once, connected, count, job_path, namespace, put, watching

@@ -9,8 +9,8 @@ from typing import Any
 from auteur_contracts import names
 from auteur_contracts.orders import ClaimRequest, Outcome, Report, TerminationMessage
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus, Plan
+from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.status import ClaimGranted, Seen, claim, dispatch, next_status
-from auteur_lifecycle.support import CLUSTER
 from auteur_operator.diagnosis import Node
 from auteur_operator.observed import Pod, pod_of
 

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from auteur_contracts.model import MAX_DEPTH, Asked, JsonObject, JsonSize, Told
+from auteur_contracts.model import MAX_DEPTH, JsonObject, JsonSize, StrictModel, TolerantModel
 
 
-class Wish(Asked):
+class Wish(StrictModel):
     two_words: int = 1
     free: JsonObject = Field(default_factory=dict)
 
 
-class Small(Asked):
+class Small(StrictModel):
     free: Annotated[JsonObject, JsonSize(20, members=2)] = Field(default_factory=dict)
 
 
-class Word(Told):
+class Word(TolerantModel):
     two_words: int = 1
 
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from auteur_contracts.crds import JOBS, RUNNERS, fields_of, schema_of
 from auteur_contracts.resources import FunctionRunner, GenerationJob
+from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.parameters import check_schemas
 from auteur_lifecycle.status import Seen, next_status
-from auteur_lifecycle.support import CLUSTER
 from tests.support.spec_fields import Row, catalogue, rows
 from tests.unit.lifecycle.making import NOW, UID, nobody
 

@@ -7,9 +7,9 @@ import pytest
 from auteur_contracts.names import TierPool, seed_of
 from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan, PlannedInput, Tier
 from auteur_contracts.vocabulary import Quality, Reason
+from auteur_lifecycle.capabilities import CLUSTER, Platform, unsupported
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import digest_of, resolve
-from auteur_lifecycle.support import CLUSTER, Platform, unsupported
 from tests.unit.lifecycle.making import SCHEMA, UID, job, runner
 
 IMAGE_INPUT = [{"name": "image", "mediaType": "image/*"}, {"name": "mask", "mediaType": "image/png", "required": False}]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, computed_field, model_validator
 
 from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
-from auteur_contracts.model import Asked, Params, Told
+from auteur_contracts.model import Params, StrictModel, TolerantModel
 from auteur_contracts.names import API_VERSION, DEFAULT_PROJECT
 from auteur_contracts.quantities import (
     MAX_OUTPUTS,
@@ -39,7 +39,7 @@ OutputUri = Annotated[str, StringConstraints(pattern=r"^s3://[A-Za-z0-9._/-]+$",
 JsonPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=256)]
 
 
-class OutputOf(Asked):
+class OutputOf(StrictModel):
     """An output of another job of the same namespace."""
 
     job: JobName
@@ -48,7 +48,7 @@ class OutputOf(Asked):
     """Which file; may be left out where the job makes exactly one."""
 
 
-class JobInput(Asked):
+class JobInput(StrictModel):
     """A file the function reads: something uploaded, or another job's output. Exactly one of the two."""
 
     name: Identifier
@@ -65,7 +65,7 @@ class JobInput(Asked):
         return self
 
 
-class ParamFrom(Asked):
+class ParamFrom(StrictModel):
     """A parameter read out of another job's JSON output."""
 
     name: Identifier
@@ -78,7 +78,7 @@ class ParamFrom(Asked):
     """Where in the file: names and numbers with dots between, as in scenes.0.visual."""
 
 
-class GenerationJobSpec(Asked):
+class GenerationJobSpec(StrictModel):
     """What is asked for. It cannot be changed, except `suspend` at any time, and `cancel` from false to true."""
 
     function: Label = "text-to-image"
@@ -113,7 +113,7 @@ class GenerationJobSpec(Asked):
     """How long the resource stays after it was archived. Outputs stay until somebody deletes them."""
 
 
-class Output(Told):
+class Output(TolerantModel):
     """One file a job made, and what is known of it."""
 
     name: FileName
@@ -134,7 +134,7 @@ class Output(Told):
     """Playing time."""
 
 
-class Progress(Told):
+class Progress(TolerantModel):
     """How far the newest attempt is."""
 
     phase: str = Field(max_length=64)
@@ -153,7 +153,7 @@ class Progress(Told):
     """What the function has to say."""
 
 
-class QueueStatus(Told):
+class QueueStatus(TolerantModel):
     """Where the job stands in the line of those that wait for the same workers."""
 
     position: int = Field(ge=1)
@@ -162,7 +162,7 @@ class QueueStatus(Told):
     """Until it starts, guessed from how long those before it take."""
 
 
-class Cost(Told):
+class Cost(TolerantModel):
     """What all attempts cost so far, the failed ones too."""
 
     usd: Usd
@@ -171,7 +171,7 @@ class Cost(Told):
     """Seconds of workers that have a GPU."""
 
 
-class Failure(Told):
+class Failure(TolerantModel):
     """What went wrong, where, and what to do: one record for status, event and page."""
 
     fault: Fault
@@ -188,7 +188,7 @@ class Failure(Told):
     """The worker's process is no longer to be trusted and is started anew."""
 
 
-class Shown(Told):
+class Shown(TolerantModel):
     """For people and the columns of kubectl, which cannot compute: derived from the rest, never read back."""
 
     progress: str | None = Field(None, max_length=8)
@@ -203,7 +203,7 @@ _NOTHING_SHOWN = Shown()
 _YEAR = 366 * 86400.0
 
 
-class GenerationJobStatus(Told):
+class GenerationJobStatus(TolerantModel):
     """What is known of the job. The conditions are the truth."""
 
     observed_generation: int = 0
@@ -309,7 +309,7 @@ def derive_phase(status: GenerationJobStatus) -> Phase:
     return Phase.RETRYING if status.failures + status.losses else Phase.QUEUED
 
 
-class GenerationJob(Asked):
+class GenerationJob(StrictModel):
     """One run of one function: a picture, a voice, a clip."""
 
     api_version: Literal["auteur.studio/v1alpha1"] = API_VERSION

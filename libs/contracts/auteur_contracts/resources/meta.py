@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from auteur_contracts.model import Told
+from auteur_contracts.model import TolerantModel
 from auteur_contracts.names import DEFAULT_NAMESPACE
 from auteur_contracts.quantities import JobName, Label
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Reason
@@ -26,8 +26,8 @@ def _bounded(annotations: dict[str, str]) -> dict[str, str]:
 Annotations = Annotated[dict[str, str], AfterValidator(_bounded)]
 
 
-class ObjectMeta(Told):
-    """Told, not Asked: kubectl and API servers add fields that are none of our business."""
+class ObjectMeta(TolerantModel):
+    """Tolerant, not strict: kubectl and API servers add fields that are none of our business."""
 
     name: JobName
     namespace: Label = DEFAULT_NAMESPACE
@@ -40,7 +40,7 @@ class ObjectMeta(Told):
     deletion_timestamp: datetime | None = None
 
 
-class Condition(Told):
+class Condition(TolerantModel):
     """A fact about a job: whether it holds, since when, why (a word for machines) and in a sentence for people."""
 
     type: ConditionType

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from auteur_contracts.model import JsonObject, JsonSize, Told
+from auteur_contracts.model import JsonObject, JsonSize, TolerantModel
 from auteur_contracts.quantities import FileName, Identifier, UsdPerSecond
 from auteur_contracts.vocabulary import Quality
 
 Optimization = Annotated[str, StringConstraints(max_length=64)]
 
 
-class Tier(Told):
+class Tier(TolerantModel):
     """What of a runner's tier an attempt runs with."""
 
     quality: Quality
@@ -28,7 +28,7 @@ class Tier(Told):
     """Price of a worker; none: costs nothing."""
 
 
-class PlannedInput(Told):
+class PlannedInput(TolerantModel):
     """One input of the job, resolved to where it lies."""
 
     name: Identifier
@@ -41,7 +41,7 @@ class PlannedInput(Told):
     """Which of its outputs; none: its only one."""
 
 
-class Plan(Told):
+class Plan(TolerantModel):
     """What a job resolved to: decided once, the same for all its attempts."""
 
     function: str = Field(max_length=63)

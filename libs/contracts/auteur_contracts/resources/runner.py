@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from auteur_contracts.model import Asked, JsonSchemaObject, Params, TierDefaults, Told
+from auteur_contracts.model import JsonSchemaObject, Params, StrictModel, TierDefaults, TolerantModel
 from auteur_contracts.names import API_VERSION
 from auteur_contracts.quantities import Duration, Identifier, Label, Quantity, UsdPerSecond
 from auteur_contracts.resources.meta import ObjectMeta
@@ -20,7 +20,7 @@ ShortText = Annotated[str, StringConstraints(max_length=256)]
 SETUP_TIMEOUT = timedelta(minutes=10)
 
 
-class InputDeclaration(Asked):
+class InputDeclaration(StrictModel):
     """A file the function reads."""
 
     name: Identifier
@@ -33,7 +33,7 @@ class InputDeclaration(Asked):
     """For documentation and pages."""
 
 
-class OutputDeclaration(Asked):
+class OutputDeclaration(StrictModel):
     """A file the function makes."""
 
     name: Identifier
@@ -42,7 +42,7 @@ class OutputDeclaration(Asked):
     """What it is, such as image/png."""
 
 
-class FunctionDeclaration(Asked):
+class FunctionDeclaration(StrictModel):
     """A kind of work with typed parameters."""
 
     name: Label
@@ -59,14 +59,14 @@ class FunctionDeclaration(Asked):
     """Parameters that work, for documentation and pages."""
 
 
-class Price(Asked):
+class Price(StrictModel):
     """What a worker of the tier costs."""
 
     usd_per_second: UsdPerSecond
     """While an attempt runs."""
 
 
-class Warm(Asked):
+class Warm(StrictModel):
     """How many workers stay ready, and for how long an idle one is kept beyond `min`."""
 
     min: int = Field(1, ge=0, le=1000)
@@ -77,7 +77,7 @@ class Warm(Asked):
     """How long a worker beyond `min` is kept without work."""
 
 
-class Resources(Asked):
+class Resources(StrictModel):
     """What a worker needs. `cpu` and `memory` are a cluster's requests; one machine shares what it has, and only pins
     `threads`.
     """
@@ -90,7 +90,7 @@ class Resources(Asked):
     """CPU threads a worker pins. 0: not pinned."""
 
 
-class TierDeclaration(Asked):
+class TierDeclaration(StrictModel):
     """What the runner offers for a quality."""
 
     quality: QualityName
@@ -133,7 +133,7 @@ class Allocation(StrEnum):
     """Node-label affinity and `nvidia.com/gpu`."""
 
 
-class ModelVolume(Asked):
+class ModelVolume(StrictModel):
     """Model files that lie on a volume of the cluster, mounted read-only into every worker."""
 
     name: Label
@@ -144,7 +144,7 @@ class ModelVolume(Asked):
     """Where workers find the files."""
 
 
-class Toleration(Asked):
+class Toleration(StrictModel):
     """A taint of nodes that workers accept, as in core/v1."""
 
     key: str = Field("", max_length=317)
@@ -157,7 +157,7 @@ class Toleration(Asked):
     """Which effect of it; empty: every one."""
 
 
-class FunctionRunnerSpec(Asked):
+class FunctionRunnerSpec(StrictModel):
     """What is run, and where."""
 
     image: str = Field("", max_length=512)
@@ -185,7 +185,7 @@ class FunctionRunnerSpec(Asked):
     """Annotations of every worker's pod, for what else the cluster runs: meshes, autoscalers."""
 
 
-class TierReadiness(Told):
+class TierReadiness(TolerantModel):
     """Whether jobs of a quality can run now."""
 
     quality: QualityName
@@ -196,7 +196,7 @@ class TierReadiness(Told):
     """Why not, where it is not."""
 
 
-class FunctionRunnerStatus(Told):
+class FunctionRunnerStatus(TolerantModel):
     """Whether it can be asked for work."""
 
     ready: bool = False
@@ -214,7 +214,7 @@ class FunctionRunnerStatus(Told):
         return self.ready and next((tier.ready for tier in self.tiers if tier.quality == quality), True)
 
 
-class FunctionRunner(Asked):
+class FunctionRunner(StrictModel):
     """An image that serves functions: what it can do, in which qualities, with what resources, at what price."""
 
     api_version: Literal["auteur.studio/v1alpha1"] = API_VERSION

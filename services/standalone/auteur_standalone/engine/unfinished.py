@@ -9,7 +9,7 @@ from datetime import datetime
 from auteur_contracts.resources import GenerationJob
 from auteur_lifecycle import status as life
 from auteur_lifecycle.expiry import needs
-from auteur_lifecycle.line import Line
+from auteur_lifecycle.waiting_queue import WaitingQueue
 from auteur_standalone.engine.machine import fits
 
 Key = tuple[str, str]
@@ -25,7 +25,7 @@ class UnfinishedJobs:
         self._versions: dict[str, int] = {}
         self._by_key: dict[Key, str] = {}
         self._wanted_by: defaultdict[Key, set[str]] = defaultdict(set)
-        self._lines: defaultdict[str, Line] = defaultdict(Line)
+        self._lines: defaultdict[str, WaitingQueue] = defaultdict(WaitingQueue)
         self._ordered: dict[str, float] = {}
         """uid → when its order was put, for jobs that are dispatched and not claimed yet."""
         self._running: set[str] = set()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from auteur_contracts.resources import GenerationJob
 from auteur_contracts.vocabulary import Priority
-from auteur_lifecycle.line import Line, place_of
+from auteur_lifecycle.waiting_queue import WaitingQueue, place_of
 from tests.unit.lifecycle.making import after, job
 
 
@@ -14,7 +14,7 @@ def one(uid: str, age: float = 0, priority: Priority = Priority.NORMAL) -> Gener
 
 
 def test_priority_then_age_then_uid() -> None:
-    line = Line()
+    line = WaitingQueue()
     for waits in (
         one("young"),
         one("old", 60),
@@ -31,7 +31,7 @@ def test_priority_then_age_then_uid() -> None:
 
 
 def test_joining_twice_keeps_the_place_and_leaving_twice_is_nothing() -> None:
-    line = Line()
+    line = WaitingQueue()
     line.join(one("a", 2))
     line.join(one("b", 1))
     line.join(one("b", 100))
@@ -44,7 +44,7 @@ def test_joining_twice_keeps_the_place_and_leaving_twice_is_nothing() -> None:
 
 
 def test_an_empty_line_has_no_head() -> None:
-    assert Line().head is None
+    assert WaitingQueue().head is None
 
 
 waits = st.builds(one, st.text("abcd", min_size=1, max_size=2), st.integers(0, 3), st.sampled_from(Priority))
@@ -52,7 +52,7 @@ waits = st.builds(one, st.text("abcd", min_size=1, max_size=2), st.integers(0, 3
 
 @given(st.lists(st.tuples(waits, st.booleans()), max_size=40))
 def test_the_line_is_always_the_sorted_list_of_those_who_wait(moves: list[tuple[GenerationJob, bool]]) -> None:
-    line, model = Line(), dict[str, GenerationJob]()
+    line, model = WaitingQueue(), dict[str, GenerationJob]()
     for who, joins in moves:
         if joins:
             line.join(who)

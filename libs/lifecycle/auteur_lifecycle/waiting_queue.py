@@ -22,7 +22,7 @@ def place_of(job: GenerationJob) -> Place:
 
 
 @dataclass
-class Line:
+class WaitingQueue:
     _places: list[Place] = field(default_factory=list)
     _by_uid: dict[str, Place] = field(default_factory=dict)
 
