@@ -231,7 +231,7 @@ async def test_the_programs_themselves_make_something(
         return ServerProcess(user, argv, tmp_path / f"{user}.log", ready, env={**environment, **credentials})
 
     programs = [
-        program("operator", "auteur_standalone.engine", ready=lambda: True),
+        program("operator", "auteur_engine", ready=lambda: True),
         program("worker", "auteur_runner", "agent", ready=(tmp_path / "ready").exists),
         program("gateway", "auteur_gateway", ready=lambda: _ready(port)),
     ]
