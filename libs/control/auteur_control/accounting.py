@@ -1,5 +1,5 @@
-"""The books: who waits, whose turn it is, and who is active. Kept by what was written, asked before what is next; nothing
-is made or written here.
+"""The books: who waits, whose turn it is, and who is active. Kept by what was written, asked before what is next.
+Nothing is made or written here.
 """
 
 import time

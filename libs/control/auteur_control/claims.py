@@ -9,6 +9,7 @@ from auteur_control.resources import JobResources
 from auteur_kit.clock import Clock
 from auteur_lifecycle import status as life
 from auteur_lifecycle.fleet import Fleet
+from auteur_lifecycle.gate import Lookup
 
 
 class Claims:
@@ -46,7 +47,7 @@ class Claims:
         self._hear(request, grant)
         return grant
 
-    def _lookup(self, namespace: str) -> life.Lookup:
+    def _lookup(self, namespace: str) -> Lookup:
         return lambda name: self._jobs.find((namespace, name))
 
     def _why_not(self, request: ClaimRequest) -> RefusalReason:

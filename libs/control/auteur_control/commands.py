@@ -22,7 +22,7 @@ from auteur_lifecycle.refusal import Refusal
 log = get_logger()
 _ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
 """Obeyed, or refused aloud, in namespaces that are not (any more) enabled: a released job only expires."""
-Rest = Coroutine[Any, Any, None]
+Rest = Coroutine[Any, Any, object]
 """What is left to do before the command may be acknowledged, and no other command needs to wait for."""
 
 

@@ -56,7 +56,7 @@ class ControlSettings:
     """Signs the tokens that reports must carry. The same over restarts, or running jobs lose theirs."""
     max_output_bytes: int
     """Largest single file a job may store."""
-    limits: Limits = Limits()
+    limits: Limits
     reconcilers: int = 24
     """Jobs that are reconciled concurrently."""
 

@@ -14,7 +14,7 @@ from auteur_contracts.errors import Unavailable
 from auteur_contracts.events import Envelope
 from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report
 from auteur_control.claims import Claims
-from auteur_control.commands import Commands
+from auteur_control.commands import Commands, Rest
 from auteur_control.errors import ResourceError
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
@@ -101,7 +101,7 @@ class Messaging:
         for delivery in deliveries:
             await self._settle(delivery, self._obey(delivery), self._commands.give_up)
 
-    async def _obey(self, delivery: Delivery) -> Coroutine[Any, Any, None] | None:
+    async def _obey(self, delivery: Delivery) -> Rest | None:
         verb = delivery.subject.rpartition(".")[2]
         parent = delivery.headers.get(trace.HEADER, "")
         with telemetry.span(f"obey {verb}", parent=parent, kind=telemetry.Kind.CONSUMER):
@@ -118,7 +118,7 @@ class Messaging:
     async def _settle(
         self,
         delivery: Delivery,
-        work: Coroutine[Any, Any, Coroutine[Any, Any, None] | None],
+        work: Coroutine[Any, Any, object],
         give_up: Callable[[Delivery, Exception], None],
     ) -> None:
         """`work` may return what is left to be done before the acknowledgement, which nobody else waits for."""
@@ -138,10 +138,10 @@ class Messaging:
                 give_up(delivery, error)
                 await delivery.ack()
         else:
-            if rest is None:
-                await delivery.ack()
-            else:
+            if asyncio.iscoroutine(rest):
                 self._spawn(self._settle(delivery, rest, _lose))
+            else:
+                await delivery.ack()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,5 +1,5 @@
-"""One function for every cause: look at a job and at all that belongs to it, decide once, make what is missing, write the
-status once if it changed. Running it twice in a row changes nothing.
+"""One function for every cause: look at a job and at all that belongs to it, decide once, make what is missing, write
+the status once if it changed. Running it twice in a row changes nothing.
 """
 
 import time
@@ -149,7 +149,7 @@ class JobReconciler:
         return job.status
 
     def give_turns(self, *, without: Key | None = None) -> None:
-        """While there are workers or room for pods. The jobs that got one are reconciled; `without`: but not this one."""
+        """While somebody can carry the next job. Those that got a turn are reconciled; `without`: but not this one."""
         for key in self._accounting.give_turns():
             if key != without:
                 self._queue.add(key)

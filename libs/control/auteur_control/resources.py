@@ -1,5 +1,5 @@
-"""The first port: what is true. A tiny Kubernetes API over resources of one kind: find, list, watch, create, change at a
-version, delete. On one machine a table behind it, on a cluster custom resources, in tests a dictionary.
+"""The first port: what is true. A tiny Kubernetes API over resources of one kind: find, list, watch, create, change at
+a version, delete. On one machine a table behind it, on a cluster custom resources, in tests a dictionary.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from auteur_contracts.resources import GenerationJob, GenerationJobStatus
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus, ObjectMeta
 from auteur_control.errors import Conflicted, Gone
 from auteur_lifecycle.refusal import Refusal
 
@@ -29,14 +29,15 @@ StatusT = TypeVar("StatusT", bound=Status)
 class Resource(Protocol):
     """What GenerationJob, and each kind after it, has."""
 
-    metadata: Any
-    """An ObjectMeta."""
-    spec: Any
-    status: Any
-
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> Any: ...
+    @property
+    def status(self) -> Any: ...
     @property
     def key(self) -> Key: ...
-    def model_copy(self, *, update: dict[str, Any] | None = None) -> Self: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
     def model_dump_json(self, *, exclude_none: bool = False) -> str: ...
 
 
@@ -83,8 +84,8 @@ class Watcher(ABC, Generic[R, StatusT]):
 
 
 class Resources(ABC, Generic[R, StatusT]):
-    """Lookups answer from memory with what was decided last; every method that writes returns when its write is durable,
-    also where nothing had to be changed. Raises the errors of `auteur_control.errors`.
+    """Lookups answer from memory with what was decided last; every method that writes returns when its write is
+    durable, also where nothing had to be changed. Raises the errors of `auteur_control.errors`.
     """
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +107,7 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        """Those that nobody has archived yet, by name, and whether there are more: at least one, then as many as fit."""
+        """Those that nobody has archived yet, by name, and whether there are more: one, then as many as fit."""
 
     @abstractmethod
     def unarchived(self, most: int) -> Iterator[R]:

@@ -101,7 +101,11 @@ def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> Gen
 def stall(job: GenerationJob, why: str, now: datetime) -> GenerationJobStatus:
     """Deciding about the job fails again and again, by a fault of ours."""
     told = f"It cannot be looked after, by a fault of Auteur: {why}. It is tried again; tell its maintainers."
-    return job.status if job.status.finished else _change(job, now, (ConditionType.STALLED, _TRUE, Reason.PLATFORM_FAILED, told))
+    return (
+        job.status
+        if job.status.finished
+        else _change(job, now, (ConditionType.STALLED, _TRUE, Reason.PLATFORM_FAILED, told))
+    )
 
 
 def recover(job: GenerationJob) -> GenerationJobStatus:

@@ -9,15 +9,15 @@ import uvloop
 
 from auteur_contracts.errors import AuteurError, Unavailable
 from auteur_control.control_plane import Outside
+from auteur_engine.engine import run_engine
+from auteur_engine.settings import Settings
+from auteur_engine.table import Table
 from auteur_kit import logs
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
 from auteur_kit.store import Store
-from auteur_engine.engine import run_engine
-from auteur_engine.settings import Settings
-from auteur_engine.table import Table
 
 
 async def serve(settings: Settings) -> None:

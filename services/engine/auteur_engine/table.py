@@ -1,5 +1,5 @@
-"""The truth of one machine: a SQLite table of resources of every kind, written by one thread that commits all that waits
-at once. A write is durable (`synchronous=FULL`) when its `on_commit` is called; those calls come in the order of the writes.
+"""The truth of one machine: a SQLite table of resources of every kind, written by one thread that commits all that
+waits at once. A write is durable (`synchronous=FULL`) when its `on_commit` is called, in the order of the writes.
 """
 
 import asyncio
@@ -171,8 +171,7 @@ class Table:
     def expired(self, kind: str, now: datetime, limit: int) -> list[tuple[str, str, str]]:
         """Namespace, name and uid."""
         query = (
-            "SELECT namespace, name, uid FROM resources"
-            " WHERE kind = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+            "SELECT namespace, name, uid FROM resources WHERE kind = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?"
         )
         return list(self._reader.execute(query, (kind, now.timestamp(), limit)))
 

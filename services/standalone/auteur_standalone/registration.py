@@ -8,11 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-
 from auteur_contracts.names import GROUP
 from auteur_contracts.resources import FunctionRunner
-
-
 from auteur_standalone.layout import Layout
 
 ANNOTATION_DIRECTORY = f"{GROUP}/directory"
