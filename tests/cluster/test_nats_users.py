@@ -193,7 +193,9 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
         await eventually(lambda: len(beats.subjects) == 1 and len(cancels.subjects) == 1, "heartbeat and cancel")
 
     position = await gateway.position()
-    replayed = [each.subject async for each in gateway.replay(f"auteur.event.v1.{OWN}.>", after=0, until=position.last)]
+    replayed = [
+        each.subject async for each in gateway.replay(subjects.namespace_events(OWN), after=0, until=position.last)
+    ]
     assert replayed == facts
 
 
