@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
 
 from auteur_contracts.errors import AuteurError, InvalidRequest
-from auteur_standalone.parts import StorePorts
+from auteur_standalone.servers import StorePorts
 
 DEFAULT_GATEWAY_PORT = 8000
 USER = "auteur"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auteur_standalone import parts, registration
+from auteur_standalone import registration, servers
 from auteur_standalone.config import Config
 from auteur_standalone.environment import PartKind, environment_of, nats_server, store_server
 from auteur_standalone.layout import Layout
@@ -51,7 +51,7 @@ def _reachable(host: str) -> str:
     """The host of a URL for what listens on `host`: "all addresses" is none that can be called."""
     host = host.strip("[]")
     if host in ("", "0.0.0.0", "::"):  # noqa: S104  # nothing is bound here
-        return parts.LOOPBACK
+        return servers.LOOPBACK
     return f"[{host}]" if ":" in host else host
 
 
@@ -73,17 +73,17 @@ class Machine:
         return environment_of(kind, self.config, self.layout, self.settings, self.environ)
 
 
-def servers(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
+def backing_services(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
     """NATS and S3, as far as they are ours (None: somebody else's)."""
     layout, config = machine.layout, machine.config
     found: list[Part] = []
     if nats_binary:
-        address = f"nats://{parts.LOOPBACK}:{config.ports.nats}"
-        argv = parts.nats_argv(nats_binary, layout.nats_config())
+        address = f"nats://{servers.LOOPBACK}:{config.ports.nats}"
+        argv = servers.nats_argv(nats_binary, layout.nats_config())
         found.append(Part("nats", PartKind.NATS, argv, machine.environment(PartKind.NATS), layout.root, address))
     if store_binary:
-        address = f"http://{parts.LOOPBACK}:{config.ports.store.s3}"
-        argv = parts.store_argv(store_binary, store_server(config, layout))
+        address = f"http://{servers.LOOPBACK}:{config.ports.store.s3}"
+        argv = servers.store_argv(store_binary, store_server(config, layout))
         found.append(Part("store", PartKind.STORE, argv, machine.environment(PartKind.STORE), layout.root, address))
     return tuple(found)
 
@@ -99,7 +99,7 @@ def external(settings: Settings) -> tuple[PartReport, ...]:
 
 
 def nats_configuration(machine: Machine) -> str:
-    return parts.nats_config(nats_server(machine.config, machine.layout))
+    return servers.nats_config(nats_server(machine.config, machine.layout))
 
 
 def programs(machine: Machine) -> tuple[Part, ...]:

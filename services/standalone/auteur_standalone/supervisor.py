@@ -17,7 +17,7 @@ from pathlib import Path
 from auteur_contracts.errors import Conflict, Unavailable
 from auteur_kit.logs import get_logger
 from auteur_standalone import config as configs
-from auteur_standalone import discovery, logfiles, parts, ports, processes, registration, stack, state
+from auteur_standalone import discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone.config import Config
 from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
 from auteur_standalone.environment import PartKind, store_settings
@@ -88,7 +88,7 @@ def _clear_leftovers(layout: Layout) -> bool:
     return bool(left)
 
 
-def _free_soon(port: int, patience: float, host: str = parts.LOOPBACK) -> bool:
+def _free_soon(port: int, patience: float, host: str = servers.LOOPBACK) -> bool:
     deadline = time.monotonic() + patience
     while not ports.is_free(port, host):
         if time.monotonic() > deadline:
@@ -161,13 +161,13 @@ class Supervisor:
 
     async def _start(self) -> None:
         settings = self._machine.settings
-        nats = None if settings.nats.url else parts.find_binary("nats-server")
-        store = None if settings.store.url else parts.find_binary("weed")
+        nats = None if settings.nats.url else servers.find_binary("nats-server")
+        store = None if settings.store.url else servers.find_binary("weed")
         self._external = stack.external(settings)
-        servers = [self._add(part) for part in stack.servers(self._machine, nats, store)]
+        backing = [self._add(part) for part in stack.backing_services(self._machine, nats, store)]
         programs = [self._add(part) for part in stack.programs(self._machine)]
         # All at once: the programs take longer over their imports than the servers over their start, and they wait.
-        for keeper in (*servers, *programs):
+        for keeper in (*backing, *programs):
             keeper.start()
         self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
         # On a small machine the workers' imports would take the gateway's time, and with it that of the first answer.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from auteur_standalone import logfiles, processes, state
-from auteur_standalone.endings import REFUSED, Ended
+from auteur_standalone.exit_codes import REFUSED, SupervisorExit
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import get, get_ok
 from auteur_standalone.state import PartState, StackState
@@ -66,7 +66,7 @@ def launch(layout: Layout, port: int | None, *, stay: bool) -> "subprocess.Popen
 
 def is_ours(supervisor: "subprocess.Popen[bytes] | None") -> bool:
     """Whether the stack is the one that we launched; another `up` may have been faster, or it ran before."""
-    return supervisor is not None and supervisor.poll() != Ended.ALREADY_RUNS
+    return supervisor is not None and supervisor.poll() != SupervisorExit.ALREADY_RUNS
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def failing(now: StackState) -> Failure | None:
 
 def _why_ended(layout: Layout, code: int | None) -> Failure:
     words = logfiles.tail(layout.log(SUPERVISOR), _WORDS)
-    if code == Ended.REFUSED and words and words[-1].startswith(REFUSED):
+    if code == SupervisorExit.REFUSED and words and words[-1].startswith(REFUSED):
         error, _, hint = words[-1].removeprefix(REFUSED).partition("\t")
         return Failure(error, hint, refused=True)
     return Failure("the supervisor ended while the stack was starting", "auteur server-logs supervisor", tuple(words))

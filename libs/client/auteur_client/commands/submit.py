@@ -83,13 +83,13 @@ def create(
         "retries": retries,
         "deadline": deadline,
     }
-    asked = submit.Asked(
+    submission = submit.Submission(
         words=words or [],
         options={field: value for field, value in given.items() if value is not None},
         inputs=inputs or [],
         key=idempotency_key,
     )
-    then = submit.Then(
+    follow_up = submit.FollowUp(
         watch=watch, wait=wait, folder=out, timeout=timeout, output="" if output is Brief.TEXT else output
     )
-    raise typer.Exit(submit.create(asked, then, server))
+    raise typer.Exit(submit.create(submission, follow_up, server))
