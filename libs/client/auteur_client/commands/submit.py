@@ -9,6 +9,33 @@ import typer
 from auteur_client.commands.options import Brief, BriefOutput, Folder, Server, Timeout
 
 
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FUNCTION | PROMPT | KEY=VALUE",
+        help="The function (text-to-image when left out), the prompt as one quoted text, and parameters.",
+    ),
+]
+QualityWanted = Annotated[str | None, typer.Option(metavar="QUALITY", help="draft, standard, high or ultra.")]
+Count = Annotated[int | None, typer.Option(metavar="N", min=1, max=16, help="How many, each with a seed of its own.")]
+JobName = Annotated[str | None, typer.Option(metavar="NAME", help="The job's name; made up when left out.")]
+ProjectWanted = Annotated[str | None, typer.Option(metavar="PROJECT", help="The project it belongs to.")]
+RunnerWanted = Annotated[
+    str | None, typer.Option(metavar="RUNNER", help="Which runner; the first ready one when left out.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=FILE", help="A file to work on: a path, s3://… or job:NAME/FILE."),
+]
+NodeId = Annotated[str | None, typer.Option(metavar="ID", help="The canvas node it belongs to.")]
+Priority = Annotated[str | None, typer.Option(metavar="PRIORITY", help="low, normal or high.")]
+Retries = Annotated[int | None, typer.Option(metavar="N", min=0, max=10, help="How often a failure is tried again.")]
+Deadline = Annotated[str | None, typer.Option(metavar="DURATION", help='How long one attempt may run, like "10m".')]
+IdempotencyKey = Annotated[str | None, typer.Option(metavar="KEY", help="The same key sent twice starts one job.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show live bars until it has finished.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has finished, quietly.")]
+
+
 def apply(
     file: Annotated[
         list[str], typer.Option("-f", "--filename", metavar="FILE", help="A YAML file, or - for standard input.")
@@ -25,40 +52,21 @@ def apply(
 
 
 def create(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FUNCTION | PROMPT | KEY=VALUE",
-            help="The function (text-to-image when left out), the prompt as one quoted text, and parameters.",
-        ),
-    ] = None,
+    words: Words = None,
     *,
-    quality: Annotated[str | None, typer.Option(metavar="QUALITY", help="draft, standard, high or ultra.")] = None,
-    count: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=16, help="How many, each with a seed of its own.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="The job's name; made up when left out.")] = None,
-    project: Annotated[str | None, typer.Option(metavar="PROJECT", help="The project it belongs to.")] = None,
-    runner: Annotated[
-        str | None, typer.Option(metavar="RUNNER", help="Which runner; the first ready one when left out.")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=FILE", help="A file to work on: a path, s3://… or job:NAME/FILE."),
-    ] = None,
-    node_id: Annotated[str | None, typer.Option(metavar="ID", help="The canvas node it belongs to.")] = None,
-    priority: Annotated[str | None, typer.Option(metavar="PRIORITY", help="low, normal or high.")] = None,
-    retries: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=10, help="How often a failure is tried again.")
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(metavar="DURATION", help='How long one attempt may run, like "10m".')
-    ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key sent twice starts one job.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show live bars until it has finished.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has finished, quietly.")] = False,
+    quality: QualityWanted = None,
+    count: Count = None,
+    name: JobName = None,
+    project: ProjectWanted = None,
+    runner: RunnerWanted = None,
+    inputs: Inputs = None,
+    node_id: NodeId = None,
+    priority: Priority = None,
+    retries: Retries = None,
+    deadline: Deadline = None,
+    idempotency_key: IdempotencyKey = None,
+    watch: Watch = False,
+    wait: Wait = False,
     out: Folder = None,
     timeout: Timeout = None,
     output: BriefOutput = Brief.TEXT,
