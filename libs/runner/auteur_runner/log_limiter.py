@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class LineGate:
+class LogLimiter:
     """At most so many log lines a second; what is dropped is counted, not kept."""
 
     lines_per_second: int = 50
@@ -12,8 +12,8 @@ class LineGate:
     passed: int = 0
     dropped: int = 0
 
-    def offer(self, now: float) -> tuple["LineGate", bool, int]:
-        """The gate afterwards, whether the line passes, and how many were dropped in the second before."""
+    def offer(self, now: float) -> tuple["LogLimiter", bool, int]:
+        """The limiter afterwards, whether the line passes, and how many were dropped in the second before."""
         if now - self.window >= 1:
             return replace(self, window=now, passed=1, dropped=0), True, self.dropped
         if self.passed < self.lines_per_second:

@@ -6,8 +6,8 @@ import pytest
 
 from auteur_contracts.resources import Failure
 from auteur_contracts.vocabulary import Fault, Reason
+from auteur_runner.agent.cgroup import Cgroup
 from auteur_runner.agent.decisions import memory_killed
-from auteur_runner.agent.memory import ControlGroup
 
 SECOND = {"memory.events": "low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\noom_group_kill 0\n", "memory.max": "209715200\n"}
 FIRST = {
@@ -16,11 +16,11 @@ FIRST = {
 }
 
 
-def group(folder: Path, files: dict[str, str]) -> ControlGroup:
+def group(folder: Path, files: dict[str, str]) -> Cgroup:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return ControlGroup(folder)
+    return Cgroup(folder)
 
 
 @pytest.mark.parametrize("files", [SECOND, FIRST], ids=["second version", "first version"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auteur_standalone.parts import (
+from auteur_standalone.servers import (
     BinaryMissing,
     NatsServer,
     StorePorts,

@@ -12,18 +12,18 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.render import Table, bytes_cell
 from auteur_client.terminal import complain, console, note, say, say_json, say_table
 from auteur_contracts.cells import seconds_cell
-from auteur_contracts.errors import InvalidRequest, NotFound
-from auteur_standalone import discovery, disk, layout, logfiles, registration, starting, state
+from auteur_contracts.errors import Conflict, InvalidRequest, NotFound
+from auteur_standalone import discovery, disk, launcher, layout, logfiles, registration, state
 from auteur_standalone.disk import Usage
+from auteur_standalone.launcher import Failure, StartFailed, Tick, View
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import get, get_ok
 from auteur_standalone.registration import Launch, Origin, Registered
 from auteur_standalone.stack import agent_names
-from auteur_standalone.starting import Failure, StartFailed, Tick, View
 from auteur_standalone.state import PartReport, PartState, StackState
 
 _STYLES = {Tick.DONE: "green", Tick.WAIT: "dim", Tick.BAD: "red"}
@@ -36,30 +36,32 @@ _FOLLOW_PAUSE = 0.2
 # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def up(*, foreground: bool, port: int | None) -> int:
+def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
     here = layout.here()
-    now = state.read(here.state)
-    if starting.runs(here) and now is not None and get_ok(f"{now.url}/readyz"):
+    now = state.read(here.state) if launcher.runs(here) else None
+    if now is not None and now.services_only and not services:
+        raise Conflict("only the services of this stack run: " + now.url, hint="auteur down, then auteur up")
+    if now is not None and (get_ok(f"{now.url}/readyz") or (now.services_only and launcher.is_ready(now))):
         return _joined(now, port)
     supervisor: subprocess.Popen[bytes] | None = None
     try:
-        if not starting.runs(here):
+        if not launcher.runs(here):
             _make(here)
-            supervisor = starting.launch(here, port, stay=foreground)
+            supervisor = launcher.launch(here, port, stay=foreground, services=services)
         view = _follow(here, supervisor)
-        if not starting.is_ours(supervisor):
+        if not launcher.is_ours(supervisor):
             return _joined(view.state, port)
         if foreground and supervisor is not None:
             note("Ctrl-C stops it")
             return _stay(supervisor)
     except StartFailed as failed:
-        starting.withdraw(here, supervisor)
+        launcher.withdraw(here, supervisor)
         return _explain(failed.failure)
     except KeyboardInterrupt:
-        stopped = starting.withdraw(here, supervisor)
+        stopped = launcher.withdraw(here, supervisor)
         note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
-        return Exit.INTERRUPTED
-    return Exit.OK
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
 
 
 def _make(here: Layout) -> None:
@@ -75,7 +77,7 @@ def _joined(now: StackState, port: int | None) -> int:
     """A stack that this command did not start. It is its starter's to stop."""
     say(f"already running at {now.url}")
     _warn_of_port(now, port)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _warn_of_port(now: StackState, port: int | None) -> None:
@@ -88,7 +90,7 @@ def _follow(here: Layout, supervisor: "subprocess.Popen[bytes] | None") -> View:
 
     def line(view: View) -> Text:
         text = Text("Starting ")
-        for name, tick in starting.ticks(view):
+        for name, tick in launcher.ticks(view):
             text.append(f" {name} ").append(tick.value, style=_STYLES[tick]).append(" ")
         if view.ready:
             text.append(f"     {view.state.url}", style="bold").append(f"   {time.monotonic() - began:.1f} s")
@@ -97,9 +99,9 @@ def _follow(here: Layout, supervisor: "subprocess.Popen[bytes] | None") -> View:
     screen = console()
     if screen.is_terminal:
         with Live(console=screen, auto_refresh=False) as live:
-            view = starting.follow(here, supervisor, _WAIT_SECONDS, lambda view: live.update(line(view), refresh=True))
+            view = launcher.follow(here, supervisor, _WAIT_SECONDS, lambda view: live.update(line(view), refresh=True))
     else:
-        view = starting.follow(here, supervisor, _WAIT_SECONDS, lambda _: None)
+        view = launcher.follow(here, supervisor, _WAIT_SECONDS, lambda _: None)
         screen.print(line(view))
     for told in view.state.notes:
         note(f"note: {told}", style="yellow")
@@ -113,24 +115,24 @@ def _stay(supervisor: "subprocess.Popen[bytes]") -> int:
     except KeyboardInterrupt:
         supervisor.terminate()
         supervisor.wait()
-        return Exit.INTERRUPTED
-    return Exit.OK if code == 0 else Exit.UNREACHABLE
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if code == 0 else ExitCode.UNREACHABLE
 
 
 def _explain(failure: Failure) -> int:
     for line in failure.log:
         note(f"  {line}", style="dim")
     complain(failure.error, failure.hint)
-    return Exit.REFUSED if failure.refused else Exit.UNREACHABLE
+    return ExitCode.REFUSED if failure.refused else ExitCode.UNREACHABLE
 
 
 # ── down ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def down() -> int:
-    ran = starting.stop(layout.here())
+    ran = launcher.stop(layout.here())
     say("stopped" if ran else "nothing is running")
-    return Exit.OK
+    return ExitCode.OK
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +140,7 @@ def down() -> int:
 
 def status(*, as_json: bool) -> int:
     here = layout.here()
-    runs = starting.runs(here)
+    runs = launcher.runs(here)
     now = state.read(here.state) if runs else None
     usage = disk.measure(here) if here.root.is_dir() else None
     ready = now is not None and get_ok(f"{now.url}/readyz")
@@ -148,7 +150,7 @@ def status(*, as_json: bool) -> int:
         say(f"starting; data in {here.root}")
     else:
         _say_status(here, now, usage, ready=ready)
-    return Exit.OK if ready else Exit.UNREACHABLE
+    return ExitCode.OK if ready else ExitCode.UNREACHABLE
 
 
 def _status_json(here: Layout, now: StackState | None, usage: Usage | None) -> dict[str, object]:
@@ -231,7 +233,7 @@ def server_logs(part: str | None, *, follow: bool, lines: int) -> int:
             say(line if part is not None else f"{name:<10} {line}")
     if follow:
         _follow_logs(chosen, named=part is None)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _follow_logs(paths: dict[str, Path], *, named: bool) -> None:
@@ -258,11 +260,11 @@ def runners_add(python: str, target: str | None, *, workers: int | None) -> int:
         registration.write(here, entry)
         offers = ", ".join(function.name for function in entry.runner.spec.functions)
         say(f"runner {entry.name} is registered: {offers}")
-    if not starting.runs(here):
+    if not launcher.runs(here):
         note("it serves as soon as the stack runs: auteur up")
-    elif not starting.wait_until_known(here, tuple(entry.name for entry in entries)):
+    elif not launcher.wait_until_known(here, tuple(entry.name for entry in entries)):
         note("the stack has not taken it in yet: auteur status", style="yellow")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def absolute(python: str) -> str:
@@ -301,8 +303,8 @@ def runners_list(*, as_json: bool) -> int:
     entries, unreadable = registration.read_all(here)
     if as_json:
         say_json([entry.runner.model_dump(mode="json", by_alias=True, exclude={"status"}) for entry in entries])
-        return Exit.OK
-    now = state.read(here.state) if starting.runs(here) else None
+        return ExitCode.OK
+    now = state.read(here.state) if launcher.runs(here) else None
     rows = tuple(
         (
             entry.name,
@@ -320,7 +322,7 @@ def runners_list(*, as_json: bool) -> int:
         say("no runner is registered; add one with: auteur runners add PYTHON module:Class")
     for one in unreadable:
         complain(f"runner {one.name} cannot be read: {one.why}", f"auteur runners remove {one.name}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _runner_state(entry: Registered, now: StackState | None) -> str:
@@ -347,4 +349,4 @@ def runners_remove(name: str) -> int:
     say(f"runner {name} is removed")
     if found:
         note("it is installed beside the platform: the next auteur up finds it again, unless its package is removed")
-    return Exit.OK
+    return ExitCode.OK

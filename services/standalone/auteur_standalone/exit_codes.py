@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 
-class Ended(IntEnum):
+class SupervisorExit(IntEnum):
     STOPPED = 0
     REFUSED = 2
     """The last line of its log says why, as `refused: …`."""

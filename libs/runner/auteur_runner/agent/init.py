@@ -8,7 +8,7 @@ import signal
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def stand_in_front() -> None:
+def fork_behind_init() -> None:
     """Returns in a new child process, where the agent lives. The caller stays behind: it passes signals on, collects
     whoever ends, and ends as the agent ends.
     """

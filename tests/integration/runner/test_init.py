@@ -16,9 +16,9 @@ UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 BEGIN = """
 import os, signal, sys, time
 from pathlib import Path
-from auteur_runner.agent.first import stand_in_front
+from auteur_runner.agent.init import fork_behind_init
 assert os.getpid() == 1
-stand_in_front()
+fork_behind_init()
 
 def states():
     return [path.read_text().rsplit(")", 1)[1].split()[0] for path in Path("/proc").glob("[0-9]*/stat")]

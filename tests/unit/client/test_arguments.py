@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from auteur_client.asking import (
+from auteur_client.arguments import (
+    Arguments,
     JobOutput,
     LocalFile,
     StoredFile,
-    Words,
     choose_function,
     describe_parameters,
-    read_input,
-    read_words,
+    parse_arguments,
+    parse_input,
     typed_params,
 )
 from auteur_contracts.errors import InvalidRequest
@@ -25,19 +25,19 @@ KNOWN = ["text-to-image", "image-to-image", "voice"]
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (["a misty alley"], Words(None, "a misty alley", {})),
-        (["alley"], Words(None, "alley", {})),
-        (["voice", "Good evening."], Words("voice", "Good evening.", {})),
-        (["voice"], Words("voice", None, {})),
-        (["text-to-image", "prompt=x", "steps=3"], Words("text-to-image", None, {"prompt": "x", "steps": "3"})),
-        (["a sign that says x=1"], Words(None, "a sign that says x=1", {})),
-        (["steps=3", "a cat"], Words(None, "a cat", {"steps": "3"})),
-        (["prompt=a=b\nc"], Words(None, None, {"prompt": "a=b\nc"})),
-        ([], Words(None, None, {})),
+        (["a misty alley"], Arguments(None, "a misty alley", {})),
+        (["alley"], Arguments(None, "alley", {})),
+        (["voice", "Good evening."], Arguments("voice", "Good evening.", {})),
+        (["voice"], Arguments("voice", None, {})),
+        (["text-to-image", "prompt=x", "steps=3"], Arguments("text-to-image", None, {"prompt": "x", "steps": "3"})),
+        (["a sign that says x=1"], Arguments(None, "a sign that says x=1", {})),
+        (["steps=3", "a cat"], Arguments(None, "a cat", {"steps": "3"})),
+        (["prompt=a=b\nc"], Arguments(None, None, {"prompt": "a=b\nc"})),
+        ([], Arguments(None, None, {})),
     ],
 )
-def test_words_are_sorted_into_function_prompt_and_parameters(words: list[str], meant: Words) -> None:
-    assert read_words(words, KNOWN) == meant
+def test_words_are_sorted_into_function_prompt_and_parameters(words: list[str], meant: Arguments) -> None:
+    assert parse_arguments(words, KNOWN) == meant
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_words_are_sorted_into_function_prompt_and_parameters(words: list[str], 
 )
 def test_words_that_cannot_be_meant_are_refused_with_the_way_out(words: list[str], said: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        read_words(words, KNOWN)
+        parse_arguments(words, KNOWN)
     assert str(refused.value) == said
 
 
@@ -130,13 +130,13 @@ def test_the_schema_is_that_of_the_named_or_the_first_ready_runner() -> None:
     ],
 )
 def test_an_input_is_a_file_an_upload_or_another_jobs_output(text: str, meant: Any) -> None:
-    assert read_input(text) == meant
+    assert parse_input(text) == meant
 
 
 @pytest.mark.parametrize("text", ["cat.png", "image=", "my image=cat.png"])
 def test_an_input_without_a_name_or_a_file_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="--input"):
-        read_input(text)
+        parse_input(text)
 
 
 def test_a_functions_parameters_read_as_a_list() -> None:

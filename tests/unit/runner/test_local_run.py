@@ -8,7 +8,7 @@ from auteur_contracts.resources import TierDeclaration
 from auteur_contracts.vocabulary import Quality
 from auteur_runner import Field, Function, InvalidRequest, Media, Runner
 from auteur_runner.describe import describe
-from auteur_runner.trial import choose_function, choose_params, choose_tier, seed_of
+from auteur_runner.local_run import choose_function, choose_params, choose_tier, seed_of
 from tests.support.echo import Echo, Fail
 
 

@@ -18,7 +18,7 @@ _ASSIGNMENT = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Words:
+class Arguments:
     """The positionals of `auteur create`, sorted."""
 
     function: str | None
@@ -45,7 +45,7 @@ class JobOutput:
 InputSource = LocalFile | StoredFile | JobOutput
 
 
-def read_words(words: Sequence[str], known_functions: Sequence[str]) -> Words:
+def parse_arguments(words: Sequence[str], known_functions: Sequence[str]) -> Arguments:
     """The first word is the function where the catalogue has it; a text without `=` is the prompt; the rest are
     parameters. Two texts in a row mean that the first was meant as a function."""
     rest = list(words)
@@ -66,7 +66,7 @@ def read_words(words: Sequence[str], known_functions: Sequence[str]) -> Words:
         raise InvalidRequest(f"one prompt, please: quote it as a whole, like {json.dumps(' '.join(texts))}")
     if texts and "prompt" in params:
         raise InvalidRequest(f'the prompt is given twice: as "{texts[0]}" and as prompt=', code=Code.INVALID_PARAMETER)
-    return Words(function, texts[0] if texts else None, params)
+    return Arguments(function, texts[0] if texts else None, params)
 
 
 def unknown_function(name: str, known: Sequence[str]) -> InvalidRequest:
@@ -107,7 +107,7 @@ def typed_value(name: str, text: str, schema: Mapping[str, Any]) -> Any:
     )
 
 
-def read_input(text: str) -> tuple[str, InputSource]:
+def parse_input(text: str) -> tuple[str, InputSource]:
     """`name=path`, `name=s3://…` or `name=job:NAME[/FILE]`."""
     assigned = _ASSIGNMENT.match(text)
     if assigned is None or not assigned[2]:

@@ -14,7 +14,7 @@ _NO_LIMIT = 2**60
 
 
 @dataclass(frozen=True)
-class ControlGroup:
+class Cgroup:
     folder: Path = Path("/sys/fs/cgroup")
 
     def kills(self) -> int:

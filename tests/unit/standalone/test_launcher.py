@@ -7,8 +7,8 @@ import pytest
 
 from auteur_contracts.errors import InvalidRequest
 from auteur_standalone import disk, ports, state
+from auteur_standalone.launcher import Failure, Tick, View, failing, lateness, ticks
 from auteur_standalone.layout import Layout
-from auteur_standalone.starting import Failure, Tick, View, failing, lateness, ticks
 from auteur_standalone.state import PartReport, PartState, StackState
 
 
