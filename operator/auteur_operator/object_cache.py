@@ -41,7 +41,7 @@ class Deployment:
 
 
 @dataclass
-class World:
+class ObjectCache:
     """`home`: the operator's namespace, whose runners every namespace may use."""
 
     home: str

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner, Plan
+from auteur_control.errors import Exists, Gone, ResourceError
 from auteur_kit.logs import get_logger
-from auteur_lifecycle.fleet import Fleet
 from auteur_operator import desired
-from auteur_operator.cluster import Cluster, ClusterError, Exists, Gone, path_of
+from auteur_operator.cluster import Cluster, path_of
 from auteur_operator.desired import GPU, GPU_MEMORY, Surroundings
 from auteur_operator.diagnosis import Node
+from auteur_operator.object_cache import ObjectCache
 from auteur_operator.observed import Raw
 from auteur_operator.settings import OperatorSettings
-from auteur_operator.world import World
 
 log = get_logger()
 _DRA = "resource.k8s.io/v1"
@@ -24,13 +24,10 @@ _NODES_FRESH = 15.0
 _DEVICES_FRESH = 300.0
 
 
-class Supplies:
-    def __init__(
-        self, cluster: Cluster, world: World, fleet: Fleet, settings: OperatorSettings, *, nats_url: str
-    ) -> None:
+class Prerequisites:
+    def __init__(self, cluster: Cluster, objects: ObjectCache, settings: OperatorSettings, *, nats_url: str) -> None:
         self._cluster = cluster
-        self._world = world
-        self._fleet = fleet
+        self._objects = objects
         self._settings = settings
         self._prepared: set[tuple[str, str]] = set()
         """(namespace, object) that was made in this life"""
@@ -45,9 +42,9 @@ class Supplies:
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def most(self, pool: str) -> int:
+    def most_workers(self, pool: str) -> int:
         """How many warm workers the pool may have."""
-        runner, parsed = self._world.runner_of(pool), names.TierPool.parse(pool)
+        runner, parsed = self._objects.runner_of(pool), names.TierPool.parse(pool)
         tier = runner.tier(parsed.quality) if runner and parsed else None
         return tier.warm.max if tier else 0
 
@@ -107,7 +104,7 @@ class Supplies:
             found = await self._cluster.find(path_of(_DRA, "deviceclasses", "", desired.DEVICE_CLASS))
         except Gone:  # a cluster without the API
             found = None
-        except ClusterError as error:
+        except ResourceError as error:
             log.warning("device classes cannot be read", error=str(error))
             return
         self._devices_at = time.monotonic()
