@@ -7,15 +7,19 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from auteur_operator.queue import WorkQueue, pause_after
+from auteur_control.work_queue import OnFailure, WorkQueue, pause_after
 from tests.support.waiting import eventually
+
+
+def ignore(_key: str, _error: Exception, _failures: int) -> None:
+    """Of a failure nothing is wanted but that the key comes again."""
 
 
 @asynccontextmanager
 async def at_work(
-    queue: WorkQueue[str], look: Callable[[str], Awaitable[None]], workers: int = 4
+    queue: WorkQueue[str], look: Callable[[str], Awaitable[None]], workers: int = 4, on_failure: OnFailure[str] = ignore
 ) -> AsyncIterator[None]:
-    task = asyncio.create_task(queue.run(workers, look))
+    task = asyncio.create_task(queue.run(workers, look, on_failure))
     try:
         yield
     finally:
@@ -47,7 +51,7 @@ class Desk:
 async def test_keys_are_looked_at_in_the_order_they_were_marked() -> None:
     queue, desk = WorkQueue[str](), Desk()
     for key in "abc":
-        queue.mark(key)
+        queue.add(key)
     async with at_work(queue, desk.look, workers=1):
         await eventually(lambda: len(desk.seen) == 3, "three looks")
     assert desk.seen == ["a", "b", "c"]
@@ -56,8 +60,8 @@ async def test_keys_are_looked_at_in_the_order_they_were_marked() -> None:
 async def test_a_key_that_is_marked_often_is_looked_at_once() -> None:
     queue, desk = WorkQueue[str](), Desk()
     for _ in range(100):
-        queue.mark("a")
-    queue.mark("end")
+        queue.add("a")
+    queue.add("end")
     assert len(queue) == 2
     async with at_work(queue, desk.look, workers=1):
         await eventually(lambda: "end" in desk.seen, "the last look")
@@ -67,7 +71,7 @@ async def test_a_key_that_is_marked_often_is_looked_at_once() -> None:
 async def test_many_keys_at_once_but_no_more_than_there_are_workers() -> None:
     queue, desk = WorkQueue[str](), Desk(is_open=False)
     for number in range(10):
-        queue.mark(f"k{number}")
+        queue.add(f"k{number}")
     async with at_work(queue, desk.look, workers=3):
         await eventually(lambda: len(desk.busy) == 3, "three at work")
         assert len(queue) == 7
@@ -78,12 +82,12 @@ async def test_many_keys_at_once_but_no_more_than_there_are_workers() -> None:
 
 async def test_a_mark_during_a_look_is_a_look_afterwards_and_never_two_at_once() -> None:
     queue, desk = WorkQueue[str](), Desk(is_open=False)
-    queue.mark("a")
+    queue.add("a")
     async with at_work(queue, desk.look):
         await eventually(lambda: desk.busy == ["a"], "a look")
         for _ in range(5):
-            queue.mark("a")
-        queue.mark("b")
+            queue.add("a")
+        queue.add("b")
         await eventually(lambda: desk.busy == ["a", "b"], "another key beside it")
         desk.open.set()
         await eventually(lambda: desk.seen.count("a") == 2, "one more look")
@@ -98,9 +102,9 @@ async def test_a_mark_by_the_look_itself_is_not_lost() -> None:
         nonlocal looks
         looks += 1
         if looks < 3:
-            queue.mark(key)
+            queue.add(key)
 
-    queue.mark("a")
+    queue.add("a")
     async with at_work(queue, look, workers=1):
         await eventually(lambda: looks == 3, "three looks")
         assert len(queue) == 0
@@ -118,8 +122,8 @@ async def test_a_look_in_vain_is_repeated_and_holds_up_nobody() -> None:
         if key == "bad" and len([each for each, _ in looks if each == "bad"]) < 3:
             raise RuntimeError("the API server is away")
 
-    queue.mark("bad")
-    queue.mark("good")
+    queue.add("bad")
+    queue.add("good")
     async with at_work(queue, look, workers=1):
         await eventually(lambda: len(looks) == 4, "all looks")
     assert [key for key, _ in looks] == ["bad", "good", "bad", "bad"]
@@ -137,10 +141,10 @@ async def test_who_succeeded_begins_anew_with_a_short_pause() -> None:
         if len(looks) in (1, 2, 4):
             raise RuntimeError("again")
 
-    queue.mark("a")
+    queue.add("a")
     async with at_work(queue, look):
         await eventually(lambda: len(looks) == 3, "the first success")
-        queue.mark("a")
+        queue.add("a")
         await eventually(lambda: len(looks) == 5, "the second")
     assert pause_after(1) <= looks[4] - looks[3] < pause_after(3)
 
@@ -154,10 +158,10 @@ async def test_a_failing_key_that_is_marked_is_looked_at_at_once() -> None:
         nonlocal looks
         looks += 1
         if looks == 1:
-            queue.mark("a")
+            queue.add("a")
             raise RuntimeError("in vain")
 
-    queue.mark("a")
+    queue.add("a")
     async with at_work(queue, look):
         await eventually(lambda: looks == 2, "the look that was asked for", seconds=pause_after(1))
 
@@ -176,8 +180,8 @@ async def test_the_earliest_of_several_moments_counts_and_the_later_ones_are_not
     queue, desk = WorkQueue[str](), Desk()
     now = time.monotonic()
     for seconds in (30.0, 0.1, 10.0):
-        queue.mark_at("a", now + seconds)
-    queue.mark_at("later", now + 0.3)
+        queue.add_at("a", now + seconds)
+    queue.add_at("later", now + 0.3)
     async with at_work(queue, desk.look):
         await eventually(lambda: "later" in desk.seen, "the second key")
     assert desk.seen == ["a", "later"]
@@ -187,26 +191,26 @@ async def test_the_earliest_of_several_moments_counts_and_the_later_ones_are_not
 async def test_a_moment_that_is_past_is_now() -> None:
     queue, desk = WorkQueue[str](), Desk()
     async with at_work(queue, desk.look):
-        queue.mark_at("a", time.monotonic() - 5)
+        queue.add_at("a", time.monotonic() - 5)
         await eventually(lambda: desk.seen == ["a"], "the look")
 
 
 async def test_an_earlier_moment_wakes_whoever_sleeps_until_a_later_one() -> None:
     queue, desk = WorkQueue[str](), Desk()
-    queue.mark_at("a", time.monotonic() + 60)
+    queue.add_at("a", time.monotonic() + 60)
     async with at_work(queue, desk.look):
         await eventually(lambda: queue._wake.is_set() is False, "it sleeps")
-        queue.mark_at("a", time.monotonic() + 0.05)
+        queue.add_at("a", time.monotonic() + 0.05)
         await eventually(lambda: desk.seen == ["a"], "the look")
 
 
 async def test_a_moment_that_comes_during_a_look_is_a_look_afterwards() -> None:
     queue, desk = WorkQueue[str](), Desk(is_open=False)
-    queue.mark("a")
+    queue.add("a")
     async with at_work(queue, desk.look):
         await eventually(lambda: desk.busy == ["a"], "a look")
-        queue.mark_at("a", time.monotonic())
-        queue.mark("b")
+        queue.add_at("a", time.monotonic())
+        queue.add("b")
         await eventually(lambda: desk.busy == ["a", "b"], "somebody took what was due")
         desk.open.set()
         await eventually(lambda: desk.seen.count("a") == 2, "one more look")

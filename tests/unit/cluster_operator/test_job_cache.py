@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from auteur_contracts.orders import Outcome
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import Phase, Reason
+from auteur_control.reading import Read, read_job
+from auteur_control.resources import Expired, Malformed
 from auteur_lifecycle import status as life
 from auteur_lifecycle.refusal import Refusal
-from auteur_operator.jobs import Jobs, Malformed, read
+from auteur_operator.job_cache import JobCache
 from tests.unit.cluster_operator.making import NOW, UID, after, having, job, raw_job, report, running
 
 ALLEY = ("film", "alley")
 DAY = timedelta(days=1)
 
 
-def kept(*seen: GenerationJob | Malformed, require_archive: bool = True) -> Jobs:
-    made = Jobs(["film"] if require_archive else [])
+def kept(*seen: Read, require_archive: bool = True) -> JobCache:
+    made = JobCache(["film"] if require_archive else [])
     for each in seen:
         made.take(each)
     return made
@@ -94,10 +96,10 @@ def test_a_deleted_job_is_forgotten_and_told_of_once() -> None:
     assert (jobs.find(ALLEY), jobs.key_of(UID), jobs.all_keys()) == (None, None, [])
 
 
-def test_of_a_finished_one_nobody_is_told() -> None:
-    jobs = kept(finished())
-    assert jobs.drop(ALLEY, UID) is None
-    assert jobs.finished_count == 0
+def test_a_finished_one_is_given_back_as_it_ended() -> None:
+    jobs = kept(one := finished())
+    assert jobs.drop(ALLEY, UID) == one
+    assert (jobs.drop(ALLEY, UID), jobs.finished_count) == (None, 0)
 
 
 def test_a_namesake_made_anew_stays_when_the_end_of_the_first_is_heard() -> None:
@@ -110,35 +112,6 @@ def test_a_namesake_made_anew_stays_when_the_end_of_the_first_is_heard() -> None
 def test_a_namesake_of_a_finished_job_takes_its_place() -> None:
     jobs = kept(finished(version=5), again := job(uid="second", version=9))
     assert (jobs.live(ALLEY), jobs.finished_count, jobs.key_of(UID)) == (again, 0, None)
-
-
-# ── who waits for whom ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_jobs_know_who_waits_for_them_until_those_have_finished() -> None:
-    takes = {"inputs": [source("script")], "paramsFrom": []}
-    waits = job("clip", uid="c", version=1, **takes)
-    jobs = kept(waits)
-    script = ("film", "script")
-    assert (jobs.waiting_for(script), jobs.needed("film"), jobs.needed("press")) == (
-        (("film", "clip"),),
-        {"script"},
-        set(),
-    )
-    jobs.take(having(waits, life.cancel(waits, "", NOW), version=2))
-    assert (jobs.waiting_for(script), jobs.needed("film")) == ((), set())
-
-
-def test_parameters_come_from_jobs_too() -> None:
-    from_it = {"name": "prompt", "job": "script", "output": "script.json", "path": "scenes.0"}
-    jobs = kept(job("clip", uid="c", paramsFrom=[from_it]))
-    assert jobs.waiting_for(("film", "script")) == (("film", "clip"),)
-
-
-def test_a_deleted_job_waits_for_nobody() -> None:
-    jobs = kept(job("clip", uid="c", inputs=[source("script")]))
-    jobs.drop(("film", "clip"), "c")
-    assert jobs.needed("film") == set()
 
 
 # ── expiry and archive ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,26 +135,16 @@ def test_when_a_finished_job_may_go(
     why: str,
 ) -> None:
     jobs = kept(finished(archived=archived, ttlSecondsAfterFinished=100), require_archive=require)
-    assert jobs.expired(after(seconds)) == ([ALLEY] if due else []), why
+    assert jobs.expired(after(seconds), 9) == ([Expired(ALLEY, UID)] if due else []), why
 
 
-def test_a_job_that_another_waits_for_stays() -> None:
-    jobs = kept(finished("script", uid="s", archived=True), job("clip", uid="c", inputs=[source("script")]))
-    assert jobs.expired(NOW + 9 * DAY) == []
-    jobs.drop(("film", "clip"), "c")
-    assert jobs.expired(NOW + 9 * DAY) == [("film", "script")]
-
-
-def test_a_namesake_elsewhere_keeps_nothing() -> None:
-    jobs = kept(
-        finished("script", uid="s", archived=True),
-        job("clip", uid="c", namespace="press", inputs=[source("script")]),
-    )
-    assert jobs.expired(NOW + 9 * DAY) == [("film", "script")]
+def test_no_more_expire_at_once_than_are_asked_for() -> None:
+    jobs = kept(*(finished(f"n{number}", uid=f"u{number}", archived=True) for number in range(3)))
+    assert [found.uid for found in jobs.expired(NOW + 9 * DAY, 2)] == ["u0", "u1"]
 
 
 def test_a_live_job_never_expires() -> None:
-    assert kept(running()).expired(NOW + 900 * DAY) == []
+    assert kept(running()).expired(NOW + 900 * DAY, 9) == []
 
 
 def test_those_that_no_gateway_has_are_told_again_and_listed() -> None:
@@ -227,7 +190,7 @@ BOTH = {"name": "image", "uri": "s3://media/film/x.png", "from": {"job": "script
 def test_a_job_that_our_models_refuse_is_refused_in_words(
     spec: dict[str, Any], field: str, message: str | None, why: str
 ) -> None:
-    found = read(raw_job(version=3, **spec))
+    found = read_job(raw_job(version=3, **spec))
     assert isinstance(found, Malformed), why
     assert (found.refusal.reason, found.refusal.field, found.refusal.remedy) == (
         Reason.INVALID_REQUEST,
@@ -235,43 +198,43 @@ def test_a_job_that_our_models_refuse_is_refused_in_words(
         REMEDY,
     )
     assert message is None or found.refusal.message == message
-    meta = found.job.metadata
-    assert (found.job.key, meta.uid, meta.resource_version, meta.creation_timestamp) == (ALLEY, UID, "3", NOW)
+    meta = found.resource.metadata
+    assert (found.resource.key, meta.uid, meta.resource_version, meta.creation_timestamp) == (ALLEY, UID, "3", NOW)
 
 
 def test_what_is_known_of_a_malformed_job_stays_and_a_broken_status_is_put_right() -> None:
-    told = read(raw_job(colour="red", status={"phase": "Queued", "attempt": 2}))
+    told = read_job(raw_job(colour="red", status={"phase": "Queued", "attempt": 2}))
     assert isinstance(told, Malformed)
-    assert told.job.status == GenerationJobStatus(phase=Phase.QUEUED, attempt=2)
-    broken = read(raw_job(status={"attempt": "many"}))
+    assert told.resource.status == GenerationJobStatus(phase=Phase.QUEUED, attempt=2)
+    broken = read_job(raw_job(status={"attempt": "many"}))
     assert isinstance(broken, Malformed)
-    assert (broken.job.status, broken.refusal.field) == (GenerationJobStatus(), "status.attempt")
+    assert (broken.resource.status, broken.refusal.field) == (GenerationJobStatus(), "status.attempt")
 
 
 def test_a_malformed_job_lives_and_is_not_there_for_others() -> None:
-    jobs = kept(wrong := read(raw_job(colour="red")))
+    jobs = kept(wrong := read_job(raw_job(colour="red")))
     assert (jobs.live(ALLEY), jobs.find(ALLEY), jobs.uid(ALLEY)) == (wrong, None, UID)
 
 
 def test_a_malformed_job_that_was_refused_is_finished_and_goes_in_time() -> None:
     """Seen again after a restart it is neither unfinished nor there for ever."""
-    wrong = read(raw_job(version=3, colour="red"))
+    wrong = read_job(raw_job(version=3, colour="red"))
     assert isinstance(wrong, Malformed)
-    refused = life.refuse(wrong.job, wrong.refusal, NOW)
+    refused = life.refuse(wrong.resource, wrong.refusal, NOW)
     written = refused.model_dump(mode="json", exclude_defaults=True)
-    jobs = kept(read(raw_job(version=4, colour="red", status=written)), require_archive=False)
+    jobs = kept(read_job(raw_job(version=4, colour="red", status=written)), require_archive=False)
     assert (jobs.live(ALLEY), len(jobs), jobs.finished_count) == (None, 0, 1)
     found = jobs.find(ALLEY)
     assert found is not None
     assert (found.status.phase, found.status.failure) == (Phase.FAILED, refused.failure)
-    assert jobs.expired(NOW + 2 * DAY) == [ALLEY]
+    assert jobs.expired(NOW + 2 * DAY, 9) == [Expired(ALLEY, UID)]
 
 
 def test_a_job_that_was_just_refused_is_finished_though_its_spec_cannot_be_read() -> None:
-    wrong = read(raw_job(version=3, colour="red"))
+    wrong = read_job(raw_job(version=3, colour="red"))
     assert isinstance(wrong, Malformed)
-    status = life.refuse(wrong.job, Refusal(Reason.INVALID_REQUEST, "no"), NOW)
-    jobs = kept(wrong, having(wrong.job, status, version=4))
+    status = life.refuse(wrong.resource, Refusal(Reason.INVALID_REQUEST, "no"), NOW)
+    jobs = kept(wrong, having(wrong.resource, status, version=4))
     found = jobs.find(ALLEY)
     assert found is not None
     assert (found.status, jobs.live(ALLEY)) == (status, None)

@@ -6,27 +6,27 @@ from typing import cast
 import pytest
 
 from auteur_operator.cluster import Cluster
-from auteur_operator.jobs import Jobs
-from auteur_operator.statuses import Statuses, job_path
+from auteur_operator.job_cache import JobCache
+from auteur_operator.resources import ClusterJobs, job_path
 from tests.support.waiting import eventually
-from tests.unit.cluster_operator.making import NOW, job
+from tests.unit.cluster_operator.making import job
 
 ALLEY, BAY = ("film", "alley"), ("film", "bay")
 
 
 @pytest.fixture
-def statuses() -> Statuses:
+def jobs() -> ClusterJobs:
     """Without an API server: what is held is nobody else's business."""
     nobody = cast("Cluster", None)
-    return Statuses(nobody, Jobs(), lambda: NOW, lambda _fact: None, lambda _before, _after: None)
+    return ClusterJobs(nobody, JobCache())
 
 
-async def test_one_at_a_time_decides_about_a_job_and_others_about_theirs(statuses: Statuses) -> None:
+async def test_one_at_a_time_decides_about_a_job_and_others_about_theirs(jobs: ClusterJobs) -> None:
     order: list[str] = []
     go = asyncio.Event()
 
     async def decide(name: str, key: tuple[str, str]) -> None:
-        async with statuses.hold(key):
+        async with jobs.hold(key):
             order.append(f"{name} begins")
             await go.wait()
             order.append(f"{name} ends")
@@ -38,41 +38,41 @@ async def test_one_at_a_time_decides_about_a_job_and_others_about_theirs(statuse
         assert order == ["first begins", "other begins"]
         go.set()
     assert order.index("first ends") < order.index("second begins")
-    assert statuses._locks == {}
+    assert jobs._locks == {}
 
 
-async def test_a_lock_is_forgotten_with_the_last_who_wants_it(statuses: Statuses) -> None:
-    async with statuses.hold(ALLEY):
-        waits = asyncio.create_task(_hold(statuses))
-        await eventually(lambda: statuses._locks[ALLEY][1] == 2, "one who waits")
+async def test_a_lock_is_forgotten_with_the_last_who_wants_it(jobs: ClusterJobs) -> None:
+    async with jobs.hold(ALLEY):
+        waits = asyncio.create_task(_hold(jobs))
+        await eventually(lambda: jobs._locks[ALLEY][1] == 2, "one who waits")
         waits.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waits
-        assert statuses._locks[ALLEY][1] == 1
-    assert statuses._locks == {}
+        assert jobs._locks[ALLEY][1] == 1
+    assert jobs._locks == {}
 
 
-async def _hold(statuses: Statuses) -> None:
-    async with statuses.hold(ALLEY):
+async def _hold(jobs: ClusterJobs) -> None:
+    async with jobs.hold(ALLEY):
         raise AssertionError("two at once")
 
 
-async def test_a_decision_that_fails_gives_the_lock_back(statuses: Statuses) -> None:
+async def test_a_decision_that_fails_gives_the_lock_back(jobs: ClusterJobs) -> None:
     with pytest.raises(RuntimeError, match="no"):
-        async with statuses.hold(ALLEY):
+        async with jobs.hold(ALLEY):
             raise RuntimeError("no")
-    async with asyncio.timeout(1), statuses.hold(ALLEY):
+    async with asyncio.timeout(1), jobs.hold(ALLEY):
         pass
-    assert statuses._locks == {}
+    assert jobs._locks == {}
 
 
-async def test_what_has_not_changed_is_not_written(statuses: Statuses) -> None:
+async def test_what_has_not_changed_is_not_written(jobs: ClusterJobs) -> None:
     one = job()
-    assert await statuses.write(one, one.status.model_copy()) is one
+    assert await jobs.update(one, one.status.model_copy()) is one
 
 
-async def test_of_a_job_that_is_not_there_nothing_is_decided(statuses: Statuses) -> None:
-    assert await statuses.change(ALLEY, lambda found: found.status) is None
+async def test_of_a_job_that_is_not_there_nothing_is_decided(jobs: ClusterJobs) -> None:
+    assert await jobs.change(ALLEY, lambda found: found.status) is None
 
 
 def test_where_a_job_lies() -> None:
