@@ -108,7 +108,7 @@ def programs(machine: Machine) -> tuple[Part, ...]:
     root = machine.layout.root
     gateway, engine = (
         (sys.executable, "-m", "auteur_gateway"),
-        (sys.executable, "-m", "auteur_standalone.engine"),
+        (sys.executable, "-m", "auteur_engine"),
     )
     return (
         Part("gateway", PartKind.GATEWAY, gateway, machine.environment(PartKind.GATEWAY), root, machine.url),

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from auteur_contracts.errors import Conflict, Unavailable
+from auteur_engine.machine import fits, gpu_memory_gigabytes
 from auteur_kit.logs import get_logger
 from auteur_standalone import config as configs
 from auteur_standalone import discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone.config import Config
-from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
 from auteur_standalone.environment import PartKind, store_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout

@@ -1,27 +1,36 @@
-"""The books of who waits, whose turn it is, and who is under way: kept by what was written, asked before what is next.
+"""The books: who waits, whose turn it is, and who is active. Kept by what was written, asked before what is next.
 Nothing is made or written here.
 """
 
 import time
 from collections import Counter
+from typing import Protocol
 
 from auteur_contracts.orders import WorkerState
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import ConditionType, Reason
+from auteur_control.fair_queue import NO_POOL, UNLIMITED, FairQueue, Limits, Placement, Supply, Turn
+from auteur_control.resources import Key
 from auteur_lifecycle.fleet import Fleet
-from auteur_operator.supplies import Supplies
-from auteur_operator.turns import NO_POOL, Carrier, Key, Supply, Turn, Turns
-from auteur_operator.world import World
 
 
-class UnderWay:
-    def __init__(self, turns: Turns, fleet: Fleet, world: World, supplies: Supplies) -> None:
-        self._turns = turns
+class Capacity(Protocol):
+    """What carriers say of their pools."""
+
+    def most_workers(self, pool: str) -> int:
+        """How many warm workers the pool may have. 0: it has none and gets none."""
+
+    def is_of_attempt(self, worker: str) -> bool:
+        """Whether it is the agent in a pod of one attempt, and none of the pool's workers."""
+
+
+class Accounting:
+    def __init__(self, limits: Limits, fleet: Fleet, capacity: Capacity) -> None:
+        self.queue = FairQueue(limits)
         self._fleet = fleet
-        self._world = world
-        self._supplies = supplies
+        self._capacity = capacity
         self._granted: dict[Key, Turn] = {}
-        """Whose turn it is, until its dispatch is written."""
+        """Whose turn it is, until the dispatch is written."""
         self._promised: Counter[str] = Counter()
         """pool → warm workers that were promised and not ordered yet"""
         self._ordered: dict[str, tuple[str, float]] = {}
@@ -38,53 +47,50 @@ class UnderWay:
     def join(self, job: GenerationJob) -> None:
         """It waits for nothing but its turn."""
         if job.key not in self._granted:
-            self._turns.join(job)
+            self.queue.join(job)
 
     def give_turns(self) -> list[Key]:
-        """While there is somebody to carry. Returns who got one."""
+        """While somebody can carry the next job. Returns the jobs that got one."""
         given = []
-        while (turn := self._turns.next(self._supply)) is not None:
-            self._turns.leave(turn.uid)
-            self._turns.begin(turn.key[0], turn.uid)
+        while (turn := self.queue.next(self._supply)) is not None:
+            self.queue.leave(turn.uid)
+            self.queue.begin(turn.key[0], turn.uid)
             self._granted[turn.key] = turn
-            if turn.carrier is Carrier.WORKER:
+            if turn.placement is Placement.WORKER:
                 self._promised[turn.pool] += 1
             given.append(turn.key)
         return given
 
-    def is_full(self, namespace: str) -> bool:
-        return self._turns.is_full(namespace)
-
     def stand_down(self, uid: str, key: Key) -> None:
         """It does not wait for a turn (any more)."""
-        self._turns.leave(uid)
+        self.queue.leave(uid)
         self._return_turn(key)
 
     def _return_turn(self, key: Key) -> None:
         granted = self._granted.pop(key, None)
         if granted is None:
             return
-        if granted.carrier is Carrier.WORKER:
+        if granted.placement is Placement.WORKER:
             self._promised[granted.pool] -= 1
-        self._turns.end(key[0], granted.uid)
+        self.queue.end(key[0], granted.uid)
 
     def _supply(self, pool: str) -> Supply:
-        most = self._supplies.most(pool)
+        most = self._capacity.most_workers(pool)
         if not most:
             return NO_POOL
         ready = self._fleet.count(pool, WorkerState.READY, time.monotonic())
         taken = self._promised[pool] + self.ordered(pool)
-        busy = len(self.busy(pool))
-        return Supply(free=ready - taken, coming=max(0, most - busy - taken))
+        coming = UNLIMITED if most == UNLIMITED else max(0, most - len(self.busy(pool)) - taken)
+        return Supply(free=ready - taken, coming=coming)
 
     # ── counts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def busy(self, pool: str) -> set[str]:
-        """The pool's warm workers that have a job: as their jobs say, which is known from the start, or they do. The
-        agent in a pod of one attempt beats for the pool too, and is none of its workers.
+        """The pool's warm workers that have a job: as their jobs say, which is known from the start, or as they say
+        themselves. The agent in a pod of one attempt beats for the pool too, and is none of its workers.
         """
         told = self._fleet.in_state(pool, WorkerState.BUSY, time.monotonic())
-        working = {worker for worker in told if not self._world.is_of_attempt(worker)}
+        working = {worker for worker in told if not self._capacity.is_of_attempt(worker)}
         return working | {worker for found, worker in self._serving.values() if found == pool}
 
     def ordered(self, pool: str) -> int:
@@ -92,8 +98,8 @@ class UnderWay:
         return sum(1 for found, _ in self._ordered.values() if found == pool)
 
     def waiting(self, pool: str) -> int:
-        """In line, or promised a worker, or with an order that nobody has claimed."""
-        return self._turns.waiting(pool) + self.ordered(pool) + self._promised[pool]
+        """Jobs in the queue, promised a worker, or with an order that nobody has claimed."""
+        return self.queue.waiting(pool) + self.ordered(pool) + self._promised[pool]
 
     def running(self) -> list[Key]:
         return list(self._running.values())
@@ -109,24 +115,26 @@ class UnderWay:
     # ── what was written ──────────────────────────────────────────────────────────────────────────────────────────
 
     def account(self, job: GenerationJob) -> bool:
-        """Whether an order of it waits for somebody to claim it."""
+        """Whether an order of the job waits for a worker to claim it."""
         uid, key, status = job.metadata.uid, job.key, job.status
-        under_way = status.dispatched and not status.finished
-        if under_way:
+        active = status.dispatched and not status.finished
+        if active:
             self._return_turn(key)
-            self._turns.leave(uid)
-            self._turns.begin(key[0], uid)
+            self.queue.leave(uid)
+            self.queue.begin(key[0], uid)
         elif key not in self._granted:
-            self._turns.end(key[0], uid)
-        if under_way and not status.running and not has_own_pod(status) and status.plan is not None:
+            self.queue.end(key[0], uid)
+        ours = active and not has_own_pod(status) and status.plan is not None
+        if ours and not status.running and status.plan is not None:
             self._ordered.setdefault(uid, (status.plan.pool, time.monotonic()))
         else:
             self._ordered.pop(uid, None)
-        if status.running and not status.finished:
+        running = status.running and not status.finished
+        if running:
             self._running[uid] = key
         else:
             self._running.pop(uid, None)
-        if status.running and not status.finished and not has_own_pod(status) and status.plan is not None:
+        if running and not has_own_pod(status) and status.plan is not None:
             self._serving[uid] = (status.plan.pool, status.worker)
         else:
             self._serving.pop(uid, None)
@@ -135,7 +143,7 @@ class UnderWay:
     def forget(self, key: Key, uid: str) -> None:
         """The job was deleted."""
         self.stand_down(uid, key)
-        self._turns.end(key[0], uid)
+        self.queue.end(key[0], uid)
         self._ordered.pop(uid, None)
         self._running.pop(uid, None)
         self._serving.pop(uid, None)

@@ -1,4 +1,4 @@
-"""`python -m auteur_standalone.engine`: settings from the environment, until SIGTERM."""
+"""`python -m auteur_engine`: settings from the environment, until SIGTERM."""
 
 import asyncio
 import gc
@@ -8,15 +8,16 @@ import sys
 import uvloop
 
 from auteur_contracts.errors import AuteurError, Unavailable
+from auteur_control.control_plane import Outside
+from auteur_engine.engine import run_engine
+from auteur_engine.settings import Settings
+from auteur_engine.table import Table
 from auteur_kit import logs
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
 from auteur_kit.store import Store
-from auteur_standalone.engine.engine import Engine
-from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.settings import Settings
 
 
 async def serve(settings: Settings) -> None:
@@ -33,24 +34,24 @@ async def serve(settings: Settings) -> None:
 
     def on_fault(error: BaseException) -> None:
         # Memory is ahead of the truth now: the next life begins from the disk.
-        log.error("the ledger cannot be written", error=repr(error))
+        log.error("the table of resources cannot be written", error=repr(error))
         faults.append(error)
         stop()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop)
-    ledger = Ledger.open(settings.engine.database, on_fault)
+    table = Table.open(settings.engine.database, on_fault)
     bucket = asyncio.create_task(store.bring_bucket())
     try:
         async with Bus.connect(settings.nats, name="engine") as bus:
-            engine = Engine(bus=bus, store=store, ledger=ledger, settings=settings.engine, clock=utc_now)
-            await engine.run(ready=lambda: log.info("engine ready"))
+            outside = Outside(bus, store, utc_now)
+            await run_engine(outside, table, settings.engine, ready=lambda: log.info("engine ready"))
     except asyncio.CancelledError:
         if faults:
             raise Unavailable("the engine's database cannot be written") from faults[0]
     finally:
         bucket.cancel()
-        ledger.close()
+        table.close()
         store.close()
 
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from auteur_contracts import names
 from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, InputLink, RefusalReason, Report
 from auteur_contracts.resources import GenerationJob, Output, PlannedInput
+from auteur_control.tokens import is_token, token_of
 from auteur_kit.store import Store
-from auteur_kit.tokens import is_token, token_of
 from auteur_lifecycle.gate import Lookup, input_of
 
 _AFTER_DEADLINE = timedelta(minutes=10)

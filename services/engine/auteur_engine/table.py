@@ -1,6 +1,5 @@
-"""The truth of one machine: a SQLite table of resources, written by one thread that commits all that waits at once.
-
-A write is durable (`synchronous=FULL`) when its `on_commit` is called; those calls come in the order of the writes.
+"""The truth of one machine: a SQLite table of resources of every kind, written by one thread that commits all that
+waits at once. A write is durable (`synchronous=FULL`) when its `on_commit` is called, in the order of the writes.
 """
 
 import asyncio
@@ -13,12 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from auteur_contracts.commands import Snapshot
-from auteur_contracts.resources import GenerationJob
-from auteur_kit.logs import get_logger
-from auteur_lifecycle.expiry import expires_at
-
-log = get_logger()
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE resources (
@@ -44,7 +37,21 @@ ON CONFLICT (uid) DO UPDATE SET resource_version = excluded.resource_version, re
     finished = excluded.finished, released = excluded.released, expires_at = excluded.expires_at
 WHERE excluded.resource_version > resources.resource_version
 """
-_KIND = "GenerationJob"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A resource as it is stored."""
+
+    uid: str
+    kind: str
+    namespace: str
+    name: str
+    version: int
+    text: str
+    finished: bool
+    released: bool
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-class Ledger:
+class Table:
     """Opened by one process. Reads happen on the caller's thread and see committed rows only."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, on_fault: Callable[[BaseException], None]) -> None:
@@ -71,7 +78,7 @@ class Ledger:
         self._migrate()
         self._reader = _connect(path)
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
+        self._thread = threading.Thread(target=self._write_all, name="table", daemon=True)
         self._thread.start()
         (newest,) = self._reader.execute("SELECT coalesce(max(resource_version), 0) FROM resources").fetchone()
         self._version: int = newest
@@ -102,24 +109,11 @@ class Ledger:
         self._version += 1
         return self._version
 
-    def put(self, job: GenerationJob, version: int, on_commit: Callable[[], None]) -> None:
-        expiry = expires_at(job)
-        self._waiting.put(
-            _Write(
-                _PUT,
-                (
-                    job.metadata.uid,
-                    _KIND,
-                    *job.key,
-                    version,
-                    job.model_dump_json(exclude_none=True),
-                    job.status.finished,
-                    job.status.archived_time is not None,
-                    expiry.timestamp() if expiry else None,
-                ),
-                on_commit,
-            )
-        )
+    def put(self, row: Row, on_commit: Callable[[], None]) -> None:
+        until = row.expires_at.timestamp() if row.expires_at else None
+        key = (row.uid, row.kind, row.namespace, row.name)
+        values = (*key, row.version, row.text, row.finished, row.released, until)
+        self._waiting.put(_Write(_PUT, values, on_commit))
 
     def delete(self, uid: str, on_commit: Callable[[], None]) -> None:
         self._waiting.put(_Write("DELETE FROM resources WHERE uid = ?", (uid,), on_commit))
@@ -151,42 +145,37 @@ class Ledger:
             batch.append(more)
         return batch
 
-    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── reading: the resources as JSON ────────────────────────────────────────────────────────────────────────────
 
-    def unfinished(self) -> Iterator[Snapshot]:
-        query = "SELECT resource_version, resource FROM resources WHERE finished = 0 ORDER BY resource_version"
-        yield from (_snapshot(row) for row in self._reader.execute(query))
+    def unfinished(self, kind: str) -> Iterator[str]:
+        query = "SELECT resource FROM resources WHERE kind = ? AND finished = 0 ORDER BY resource_version"
+        yield from (text for (text,) in self._reader.execute(query, (kind,)))
 
-    def find(self, namespace: str, name: str) -> Snapshot | None:
-        query = "SELECT resource_version, resource FROM resources WHERE kind = ? AND namespace = ? AND name = ?"
-        row = self._reader.execute(query, (_KIND, namespace, name)).fetchone()
-        return None if row is None else _snapshot(row)
+    def find(self, kind: str, namespace: str, name: str) -> str | None:
+        query = "SELECT resource FROM resources WHERE kind = ? AND namespace = ? AND name = ?"
+        row = self._reader.execute(query, (kind, namespace, name)).fetchone()
+        return None if row is None else str(row[0])
 
-    def unreleased(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[Snapshot], bool]:
-        """By name, and whether there are more: at least one, then as many as fit."""
+    def unreleased(self, kind: str, namespace: str, after: str, limit: int) -> Iterator[str]:
+        """By name."""
         query = (
-            "SELECT resource_version, resource FROM resources"
+            "SELECT resource FROM resources"
             " WHERE kind = ? AND namespace = ? AND name > ? AND released = 0 ORDER BY name LIMIT ?"
         )
-        found: list[Snapshot] = []
-        weight = 0
-        for row in self._reader.execute(query, (_KIND, namespace, after, limit + 1)):
-            weight += len(row[1])
-            if found and (weight > most_bytes or len(found) == limit):
-                return found, True
-            found.append(_snapshot(row))
-        return found, False
+        yield from (text for (text,) in self._reader.execute(query, (kind, namespace, after, limit)))
 
-    def expired(self, now: datetime, limit: int) -> list[Snapshot]:
-        query = "SELECT resource_version, resource FROM resources WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-        return [_snapshot(row) for row in self._reader.execute(query, (now.timestamp(), limit))]
+    def finished_unreleased(self, kind: str, limit: int) -> Iterator[str]:
+        query = "SELECT resource FROM resources WHERE kind = ? AND finished = 1 AND released = 0 LIMIT ?"
+        yield from (text for (text,) in self._reader.execute(query, (kind, limit)))
+
+    def expired(self, kind: str, now: datetime, limit: int) -> list[tuple[str, str, str]]:
+        """Namespace, name and uid."""
+        query = (
+            "SELECT namespace, name, uid FROM resources WHERE kind = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+        )
+        return list(self._reader.execute(query, (kind, now.timestamp(), limit)))
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:
     for callback in callbacks:
         callback()
-
-
-def _snapshot(row: tuple[int, str]) -> Snapshot:
-    version, text = row
-    return Snapshot(job=GenerationJob.model_validate_json(text), version=version)
