@@ -6,6 +6,7 @@ A module that runs it subclasses `ClusterSuite`, and has the fixtures `cluster` 
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -194,6 +195,18 @@ class ClusterSuite:
         assert await cluster.replace(f"{leases}/operator", renewed) > made["metadata"]["resourceVersion"]
         with pytest.raises(Conflicted):
             await cluster.replace(f"{leases}/operator", {**made, "spec": {"holderIdentity": "b"}})
+
+    async def test_a_lease_that_is_gone_is_written_anew(self, cluster: Cluster, namespace: str) -> None:
+        """Of other kinds such a write is refused."""
+        leases = path_of("coordination.k8s.io/v1", "leases", namespace)
+        manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "operator"}}
+        made = await cluster.create(leases, {**manifest, "spec": {"holderIdentity": "a"}})
+        await cluster.delete(f"{leases}/operator")
+        with pytest.raises(Conflicted):
+            await cluster.replace(f"{leases}/operator", made)
+        version = made["metadata"]["resourceVersion"]
+        again = {**manifest, "metadata": {"name": "operator", "resourceVersion": version}}
+        assert await cluster.replace(f"{leases}/operator", {**again, "spec": {"holderIdentity": "a"}}) > version
 
     # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -390,6 +403,40 @@ class ClusterSuite:
         await cluster.merge(f"{path}/later-1", {"spec": {"suspend": True}})
         (left,) = await _pods(cluster, namespace, 1)
         assert left["metadata"]["name"].startswith("now-1-")
+
+    async def test_a_pod_of_a_job_is_kept_until_it_has_ended(self, cluster: Cluster, namespace: str) -> None:
+        """Who deletes it marks it, even where no kubelet has it."""
+        await cluster.make(path_of("batch/v1", "jobs", namespace), batch_job("alley-1"))
+        (its,) = await _pods(cluster, namespace, 1)
+        path = path_of("v1", "pods", namespace, its["metadata"]["name"])
+        await cluster.delete(path)
+        marked = await cluster.get(path)
+        assert "deletionTimestamp" in marked["metadata"]
+        assert marked["status"]["phase"] == "Pending"
+        await cluster.delete(path_of("batch/v1", "jobs", namespace, "alley-1"))
+        await _pods(cluster, namespace, 0)
+
+    async def test_a_quota_refuses_the_pod_and_the_jobs_events_say_why(self, cluster: Cluster, namespace: str) -> None:
+        quotas = path_of("v1", "resourcequotas", namespace)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+        await cluster.make(quotas, {**quota, "spec": {"hard": {"pods": "0"}}})
+        await eventually(lambda: _is_counted(cluster, f"{quotas}/none"), "the quota to count", seconds=_SECONDS)
+        made = await cluster.create(path_of("batch/v1", "jobs", namespace), batch_job("alley-1"))
+        about = f"involvedObject.uid={made['metadata']['uid']},reason=FailedCreate"
+        events = path_of("v1", "events", namespace)
+        await eventually(lambda: names_of(cluster, events, fieldSelector=about), "an event", seconds=_SECONDS)
+        told = (await cluster.list(events, fieldSelector=about))[0][0]["message"]
+        assert re.fullmatch(
+            r'Error creating: pods "alley-1-\w{5}" is forbidden: '
+            r"exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0",
+            told,
+        )
+        await cluster.delete(f"{quotas}/none")
+        await _pods(cluster, namespace, 1)
+
+
+async def _is_counted(cluster: Cluster, path: str) -> bool:
+    return "hard" in (await cluster.get(path)).get("status", {})
 
 
 async def _pods(cluster: Cluster, namespace: str, count: int) -> list[Json]:

@@ -34,7 +34,7 @@ class MemoryCluster(Cluster):
         """Verb and path of each, refused ones too."""
         self.is_away = False
         self.answers_after = 0.0
-        """Seconds between what a call does and its answer."""
+        """Seconds between a write and its answer."""
         self._refusals: list[tuple[str, str, int, str]] = []
         self._applied: dict[str, Json] = {}
         """What was applied last, by uid."""
@@ -110,7 +110,7 @@ class MemoryCluster(Cluster):
         except Refused as refused:
             said = json.dumps({"message": str(refused)})
             raise _error(f"{verb} {path}", verb, refused.status, said) from None
-        await asyncio.sleep(self.answers_after)
+        await asyncio.sleep(0 if verb in ("get", "list") else self.answers_after)
         return answer if isinstance(answer, str) else json.dumps(answer)
 
     def _refuse_if_told(self, verb: str, path: str) -> None:
@@ -148,11 +148,19 @@ class MemoryCluster(Cluster):
             self.objects.get(_NAMESPACES._replace(name=key.namespace))
         if self.objects.find(key) is not None:
             raise Refused(409, f'{key.plural} "{key.name}" already exists')
+        if key.plural == "resourcequotas":  # it is counted at once
+            body["status"] = {"hard": body["spec"]["hard"]}
         new = _with_status(body, {"status": _FIRST_STATUS.get(key.plural)}) if key.plural in _STATUS_IS_APART else body
         return self.objects.add(key, self._admitted(key, None, new))
 
     def _put(self, key: Key, sub: str, body: Json) -> Json:
-        """A write of the status changes nothing else, and a write of the object not its status."""
+        """A write of the status changes nothing else, and a write of the object not its status. One of a Lease that is
+        gone makes it anew, unless it says which one it means.
+        """
+        if key.plural == "leases" and self.objects.find(key) is None:
+            if "uid" in body["metadata"]:
+                raise Refused(409, "Precondition failed: UID in precondition")
+            return self._create(key, body)
         old = self.objects.get(key)
         meta = body["metadata"]
         if "resourceVersion" not in meta:

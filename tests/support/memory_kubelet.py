@@ -12,23 +12,22 @@ def pod_key(pod: Json) -> Key:
 
 
 class JobController:
-    """A Job that is not suspended has a pod, once. One whose pod has ended has ended too, as with `backoffLimit: 0`."""
+    """A Job that is not suspended has a pod, once, if the namespace's quota of pods lets it. When the pod has ended the
+    Job has, too, as with `backoffLimit: 0`.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self.refused = ""
-        """Why no pods can be made: a quota, say. Told in an event of the Job."""
 
     def on_change(self, change: Change) -> None:
-        if change.key.plural == "jobs" and change.after is not None:
-            self._make_or_take(change.key, change.after)
-        elif change.key.plural == "pods" and change.after is not None:
-            self._end(change.key.namespace, change.after)
-
-    def retry(self) -> None:
-        """Makes the pods that were refused before."""
-        for key, made in self._objects.select(Key("batch/v1", "jobs", "", ""), {}):
+        key, made = change.key, change.after
+        if key.plural == "jobs" and made is not None:
             self._make_or_take(key, made)
+        if key.plural == "pods" and made is not None and made["status"]["phase"] in _ENDED:
+            self._end(key.namespace, made)
+        if key.plural == "resourcequotas":
+            for each, job in self._objects.select(Key("batch/v1", "jobs", key.namespace, ""), {}):
+                self._make_or_take(each, job)
 
     def _make_or_take(self, key: Key, made: Json) -> None:
         pods = [each for each in self._objects.owned_by(made["metadata"]["uid"]) if each.plural == "pods"]
@@ -36,25 +35,35 @@ class JobController:
             for pod in pods:
                 self._objects.delete(pod)
         elif not pods and not made.get("status", {}).get("conditions"):
-            if self.refused:
-                self._tell_of_refusal(key, made)
+            refusal = self._refusal(key)
+            if refusal:
+                self._tell_of_refusal(key, made, refusal)
             else:
                 self._make_pod(key, made)
+
+    def _refusal(self, key: Key) -> str:
+        pods = self._objects.select(Key("v1", "pods", key.namespace, ""), {})
+        used = sum(pod["status"]["phase"] not in _ENDED for _, pod in pods)
+        for quota, made in self._objects.select(Key("v1", "resourcequotas", key.namespace, ""), {}):
+            limit = made["spec"]["hard"].get("pods")
+            if limit is not None and used >= int(limit):
+                return f"exceeded quota: {quota.name}, requested: pods=1, used: pods={used}, limited: pods={limit}"
+        return ""
 
     def _make_pod(self, key: Key, made: Json) -> None:
         template = made["spec"]["template"]
         meta = dict(template.get("metadata", {}))
         meta["ownerReferences"] = [_reference(made, key.name)]
         meta["labels"] = {**meta.get("labels", {}), "batch.kubernetes.io/job-name": key.name}
-        pod = Key("v1", "pods", key.namespace, f"{key.name}-{uuid.uuid4().hex[:5]}")
+        pod = Key("v1", "pods", key.namespace, _pod_name(key))
         self._objects.add(pod, {"metadata": meta, "spec": template["spec"], "status": {"phase": "Pending"}})
 
-    def _tell_of_refusal(self, key: Key, made: Json) -> None:
+    def _tell_of_refusal(self, key: Key, made: Json, refusal: str) -> None:
         event = {
             "involvedObject": {"kind": "Job", "name": key.name, "uid": made["metadata"]["uid"]},
             "reason": "FailedCreate",
             "type": "Warning",
-            "message": f"Error creating: {self.refused}",
+            "message": f'Error creating: pods "{_pod_name(key)}" is forbidden: {refusal}',
             "lastTimestamp": now(),
         }
         self._objects.add(Key("v1", "events", key.namespace, f"{key.name}.{uuid.uuid4().hex}"), event)
@@ -63,12 +72,16 @@ class JobController:
         owner: Json = next(iter(pod["metadata"].get("ownerReferences", ())), {})
         key = Key("batch/v1", "jobs", namespace, owner.get("name", ""))
         made = self._objects.find(key)
-        if owner.get("kind") != "Job" or made is None or pod["status"]["phase"] not in _ENDED:
+        if owner.get("kind") != "Job" or made is None:
             return
         kind = "Complete" if pod["status"]["phase"] == "Succeeded" else "Failed"
         said = {"type": kind, "status": "True", "lastTransitionTime": now()}
         if not made.get("status", {}).get("conditions"):
             self._objects.put(key, {**made, "status": {"conditions": [said]}})
+
+
+def _pod_name(job: Key) -> str:
+    return f"{job.name}-{uuid.uuid4().hex[:5]}"
 
 
 def _reference(made: Json, name: str) -> Json:

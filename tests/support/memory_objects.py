@@ -94,7 +94,7 @@ class Objects:
         return [(each, self.get(each)) for each in found if matches(self._objects[each], query)]
 
     def owned_by(self, uid: str) -> list[Key]:
-        return [key for key, made in self._objects.items() if any(owner["uid"] == uid for owner in _owners(made))]
+        return [key for key, made in self._objects.items() if any(owner["uid"] == uid for owner in owners_of(made))]
 
     def add(self, key: Key, made: Json) -> Json:
         own = {
@@ -117,17 +117,18 @@ class Objects:
             new["metadata"]["generation"] += 1
         return self._keep(key, new)
 
-    def _mark_deleted(self, key: Key, old: Json) -> None:
-        if "deletionTimestamp" not in old["metadata"]:
-            self._keep(key, {**old, "metadata": {**old["metadata"], "deletionTimestamp": now()}})
-
     def delete(self, key: Key) -> None:
-        """A pod on a node goes later, when the kubelet has ended it."""
+        """A pod that has not ended stays, marked, while a kubelet has it, or its Job wants to know how it ends."""
         made = self.get(key)
-        if key.plural == "pods" and made["spec"].get("nodeName") and made["status"]["phase"] in ("Pending", "Running"):
-            self._mark_deleted(key, made)
+        if key.plural == "pods" and made["status"]["phase"] in ("Pending", "Running") and self._is_held(key, made):
+            if "deletionTimestamp" not in made["metadata"]:
+                self._keep(key, {**made, "metadata": {**made["metadata"], "deletionTimestamp": now()}})
         else:
             self.remove(key)
+
+    def _is_held(self, key: Key, pod: Json) -> bool:
+        owners = [self._objects.get(Key("batch/v1", "jobs", key.namespace, each["name"])) for each in owners_of(pod)]
+        return "nodeName" in pod["spec"] or any(job and not job["spec"].get("suspend") for job in owners)
 
     def remove(self, key: Key) -> None:
         self.version += 1
@@ -150,6 +151,10 @@ class Objects:
         at = bisect.bisect_right(self._changes, since, key=lambda change: change.version)
         return self._changes[at] if at < len(self._changes) else None
 
+    def history(self, key: Key) -> list[Json]:
+        """What it was after each write of it."""
+        return [copy.deepcopy(each.after) for each in self._changes if each.key == key and each.after is not None]
+
     def forget_changes(self) -> None:
         self._changes.clear()
         self.forgotten = self.version
@@ -158,7 +163,7 @@ class Objects:
 _KEPT = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp")
 
 
-def _owners(made: Json) -> list[Json]:
+def owners_of(made: Json) -> list[Json]:
     owners: list[Json] = made["metadata"].get("ownerReferences", [])
     return owners
 
