@@ -29,7 +29,7 @@ from auteur_gateway.outbox import Relay
 from auteur_gateway.projection import Projection
 from auteur_gateway.security import policy_for
 from auteur_gateway.settings import Settings, split
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, EventLog
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
@@ -164,10 +164,11 @@ def _assemble(
         ids=ids,
         now=now,
     )
-    hub = Hub(bus, queue_limit=wanted.client_queue)
+    event_log = EventLog(bus)
+    hub = Hub(event_log, queue_limit=wanted.client_queue)
     feeds = Feeds(
         hub=hub,
-        bus=bus,
+        events=event_log,
         namespace=wanted.namespace,
         snapshots=service.snapshot,
         now=now,
