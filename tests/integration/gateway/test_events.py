@@ -345,7 +345,7 @@ async def test_an_event_stream_that_fails_is_logged(
 
     await accepted(light_gateway, engine)
     await eventually(lambda: light_gateway.context.hub.last, "an event")
-    monkeypatch.setattr(light_gateway.context.bus, "position", broken)
+    monkeypatch.setattr(light_gateway.context.feeds._events, "position", broken)
     with pytest.raises(httpx.RemoteProtocolError):
         await light_gateway.http.get(f"/v1/events?after={light_gateway.context.hub.epoch}-0")
     assert "event stream failed" in capsys.readouterr().out

@@ -94,10 +94,11 @@ class Bus(Connection):
         if size > self.nats.max_payload:
             raise TooLarge(f"a message on {subject} has {size} bytes; this NATS takes at most {self.nats.max_payload}")
 
-    async def publish_fact(self, envelope: Envelope, *, patience: float = 5.0) -> None:
+    async def publish_fact(self, envelope: Envelope, *, traceparent: str = "", patience: float = 5.0) -> None:
         """Best effort: events may be lost, so nothing waits long for one and nothing fails by one."""
+        headers = {trace.HEADER: traceparent} if traceparent else None
         try:
-            await self.publish(envelope.nats_subject, envelope, msg_id=envelope.id, patience=patience)
+            await self.publish(envelope.nats_subject, envelope, msg_id=envelope.id, headers=headers, patience=patience)
         except (Unavailable, TooLarge) as error:
             log.warning("event lost", type=envelope.type, job=envelope.name, error=str(error))
 
