@@ -20,7 +20,7 @@ _BATCH = 64
 
 
 class Feeds:
-    def __init__(self, *, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, now: Clock) -> None:
+    def __init__(self, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, now: Clock) -> None:
         self._hub = hub
         self._bus = bus
         self._namespace = namespace
