@@ -197,7 +197,9 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
 
     events = EventLog(gateway)
     position = await events.position()
-    replayed = [each.subject async for each in events.replay(f"auteur.event.v1.{OWN}.>", after=0, until=position.last)]
+    replayed = [
+        each.subject async for each in events.replay(subjects.namespace_events(OWN), after=0, until=position.last)
+    ]
     assert replayed == facts
 
 
@@ -357,7 +359,7 @@ NAMES = [stream.name or "" for stream in streams.STREAMS]
 
 @pytest.mark.parametrize(("user", "stream"), [(user, name) for user in READS for name in NAMES if name != READS[user]])
 async def test_streams_are_read_by_whom_they_are_for(user: str, stream: str, users: Users) -> None:
-    js = getattr(users, user)._nats.jetstream(timeout=0.3)
+    js = getattr(users, user).nats.jetstream(timeout=0.3)
     for attempt in (
         js.add_consumer(stream, durable_name="spy"),
         js.add_consumer(stream, name="spy", filter_subject="auteur.>"),
@@ -372,7 +374,7 @@ async def test_streams_are_read_by_whom_they_are_for(user: str, stream: str, use
 @pytest.mark.parametrize("user", READS)
 @pytest.mark.parametrize("stream", NAMES)
 async def test_streams_are_kept_by_the_operator_alone(user: str, stream: str, users: Users) -> None:
-    js = getattr(users, user)._nats.jetstream(timeout=0.3)
+    js = getattr(users, user).nats.jetstream(timeout=0.3)
     for attempt in (js.purge_stream(stream), js.delete_stream(stream), js.delete_consumer(stream, POOL)):
         with pytest.raises(TimeoutError):
             await attempt

@@ -2,24 +2,10 @@
 ignored.
 """
 
-from dataclasses import dataclass
-
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.resources import Allocation, FunctionRunnerSpec, GenerationJobSpec, Warm
 from auteur_contracts.vocabulary import Reason
 from auteur_lifecycle.refusal import Refusal
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What a deployment acts on."""
-
-    queues: bool
-    """Kueue queues: a cluster's business."""
-    params_from: bool
-    """Parameters read out of other jobs' JSON outputs."""
-    pods: bool = False
-    """Workers are pods: they have images, nodes, volumes and a pool that grows and shrinks."""
-
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
 CLUSTER = Platform(queues=True, params_from=False, pods=True)

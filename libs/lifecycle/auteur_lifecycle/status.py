@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auteur_contracts import names
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.orders import ClaimRequest, Outcome, RefusalReason, Report
 from auteur_contracts.quantities import MAX_OUTPUTS, MAX_WARNINGS
 from auteur_contracts.resources import (
@@ -21,7 +22,7 @@ from auteur_contracts.resources import (
     derive_phase,
 )
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Phase, Reason
-from auteur_lifecycle.capabilities import ONE_MACHINE, Platform
+from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.cost import add, cost_of
 from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
 from auteur_lifecycle.refusal import Refusal

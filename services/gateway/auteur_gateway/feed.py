@@ -20,7 +20,7 @@ _BATCH = 64
 
 
 class Feeds:
-    def __init__(self, *, hub: Hub, events: EventLog, namespace: str, snapshots: Snapshots, now: Clock) -> None:
+    def __init__(self, hub: Hub, events: EventLog, namespace: str, snapshots: Snapshots, now: Clock) -> None:
         self._hub = hub
         self._events = events
         self._namespace = namespace

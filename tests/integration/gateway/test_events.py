@@ -17,6 +17,12 @@ from tests.integration.gateway.test_generations import accepted
 from tests.support.waiting import eventually
 
 
+def heard(gateway: Running, job: str) -> bool:
+    """Whether a worker's fact has reached the gateway."""
+    tracked = gateway.context.projection.state.named(job)
+    return tracked is not None and bool(tracked.live.attempt)
+
+
 async def receive(socket: ClientConnection) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
     return message
@@ -175,7 +181,7 @@ async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
         await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
         job = await accepted(gateway, engine, project="demo")
         await engine.dispatch(job)
-        await eventually(lambda: gateway.context.projection._by_name[job].live.attempt, "the worker to be heard")
+        await eventually(lambda: heard(gateway, job), "the worker to be heard")
         feed = gateway.context.feeds.open("demo", "")
         beginning = (await anext(feed))[0]
         for step in range(1, 20):
@@ -227,7 +233,7 @@ async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, eng
     job = await accepted(light_gateway, engine, project="demo")
     await engine.dispatch(job)
     await engine.log(job, "first")
-    await eventually(lambda: light_gateway.context.projection._by_name[job].live.attempt, "the worker to be heard")
+    await eventually(lambda: heard(light_gateway, job), "the worker to be heard")
 
     async def lines() -> list[str]:
         answer = await light_gateway.http.get(f"/v1/generations/{job}/logs?follow=true", timeout=20)

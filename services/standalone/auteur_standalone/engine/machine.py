@@ -3,8 +3,7 @@
 import shutil
 import subprocess
 
-_NOMINAL = 0.9
-"""A card counts from 0.9 × its nominal size: a "24 GB" card has 22.5 GiB to offer."""
+from auteur_contracts.catalogue import counts_as
 
 
 def gpu_memory_gigabytes() -> tuple[float, ...]:
@@ -21,4 +20,4 @@ def gpu_memory_gigabytes() -> tuple[float, ...]:
 
 
 def fits(vram_gigabytes: float, cards: tuple[float, ...]) -> bool:
-    return vram_gigabytes == 0 or any(card >= _NOMINAL * vram_gigabytes for card in cards)
+    return vram_gigabytes == 0 or any(counts_as(card, vram_gigabytes) for card in cards)
