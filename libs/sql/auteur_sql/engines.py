@@ -1,18 +1,14 @@
-"""Opening the database: one connection that writes, some that read, and migrations under a lock."""
+"""Opening a database: one connection that writes, some that read."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import URL, Connection, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from auteur_contracts.errors import InvalidRequest, Unavailable
-
-_MIGRATION_LOCK = 0x61757465  # "aute"
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,10 @@ _DRIVERS = {
 }
 
 
-def parse_url(url: str) -> URL:
-    """With the driver that we use, whichever way the database is named. Raises InvalidRequest, saying what to write."""
-    setting = "AUTEUR_GATEWAY__DATABASE_URL"
+def parse_url(url: str, setting: str) -> URL:
+    """With the driver that we use, whichever way the database is named. Raises InvalidRequest, saying what to write
+    into which setting.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -58,11 +55,11 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername=driver)
 
 
-def open_engines(url: str) -> Engines:
-    parsed = parse_url(url)
+def open_engines(parsed: URL) -> Engines:
+    """Connects with the first query. `parsed` is of `parse_url`."""
     match parsed.get_backend_name():
         case "sqlite":
-            file = Path(parsed.database or "auteur-gateway.db").absolute()
+            file = Path(parsed.database or "auteur.db").absolute()
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -92,22 +89,3 @@ def _prepare(engine: AsyncEngine, *, begin: str) -> None:
 
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)
-
-
-async def migrate(engines: Engines) -> None:
-    """Brings the schema up to date. Two gateways that start at once wait for one another."""
-    try:
-        async with engines.writer.begin() as connection:
-            if engines.file is None:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
-    except (DBAPIError, OSError) as error:
-        raise Unavailable(f"the database cannot be opened or migrated: {error}") from error
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

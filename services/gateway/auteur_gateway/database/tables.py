@@ -1,50 +1,17 @@
 """The tables. Documents (job, status) are JSON text as the contracts write it; beside them is what we search by."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Dialect,
-    Index,
-    MetaData,
-    RowMapping,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+from sqlalchemy import BigInteger, Column, Index, RowMapping, String, Table, Text, UniqueConstraint
 
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus
+from auteur_sql.outbox import Outbox
+from auteur_sql.tables import Moment, new_metadata
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-class Moment(TypeDecorator[datetime]):
-    """UTC in and out; SQLite forgets time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        return value.astimezone(UTC) if value is not None else None
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        del dialect
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
-
+metadata = new_metadata()
 
 jobs = Table(
     "jobs",
@@ -52,7 +19,7 @@ jobs = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("namespace", String(63), nullable=False),
     Column("name", String(50), nullable=False),
-    Column("tomb", BigInteger, nullable=False),
+    Column("tomb", BigInteger, key="deleted_id", nullable=False),
     Column("uid", String(64), nullable=False),
     Column("request_id", String(128), nullable=False, unique=True),
     Column("project", String(63), nullable=False),
@@ -63,25 +30,16 @@ jobs = Table(
     Column("status", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("finished_at", Moment, nullable=True),
-    UniqueConstraint("namespace", "name", "tomb"),
+    UniqueConstraint("namespace", "name", "deleted_id", name="uq_jobs_namespace_name_tomb"),
     Index(None, "uid"),
     Index(None, "namespace", "state", "id"),
     Index(None, "project", "id"),
 )
-"""`tomb` is 0 for a job that is there and its id for a deleted one, so that a name can be used again.
+"""`deleted_id` is 0 for a job that is there and its id for a deleted one, so that a name can be used again. In the
+database it has the name of the first revision: older replicas read it while a newer one is rolled out.
 `version` is the resourceVersion of `status`: only a higher one replaces it."""
 
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("lane", String(64), nullable=False),
-    Column("subject", String(256), nullable=False),
-    Column("payload", Text, nullable=False),
-    Column("msg_id", String(160), nullable=False),
-    Column("created_at", Moment, nullable=False),
-)
-"""Commands that must reach the bus. A row goes when its message was stored; one lane is sent in order."""
+outbox = Outbox(metadata)
 
 idempotency = Table(
     "idempotency",
@@ -99,7 +57,7 @@ class JobRow:
     """One line of `jobs`, parsed."""
 
     id: int
-    tomb: int
+    deleted_id: int
     uid: str
     request_id: str
     state: ApiStatus
@@ -120,7 +78,7 @@ class JobRow:
     def of(cls, row: RowMapping) -> "JobRow":
         return cls(
             id=row["id"],
-            tomb=row["tomb"],
+            deleted_id=row["deleted_id"],
             uid=row["uid"],
             request_id=row["request_id"],
             state=ApiStatus(row["state"]),
@@ -137,7 +95,7 @@ class JobRow:
             "id": self.id,
             "namespace": metadata_.namespace,
             "name": metadata_.name,
-            "tomb": self.tomb,
+            "deleted_id": self.deleted_id,
             "uid": self.uid,
             "request_id": self.request_id,
             "project": spec.project,
@@ -156,18 +114,4 @@ def document(job: GenerationJob) -> str:
     return job.model_dump_json(exclude={"status"}, exclude_none=True)
 
 
-@dataclass(frozen=True)
-class OutboxRow:
-    id: int
-    lane: str
-    subject: str
-    payload: str
-    msg_id: str
-    created_at: datetime
-
-    @classmethod
-    def of(cls, row: RowMapping) -> "OutboxRow":
-        return cls(**row)
-
-    def columns(self) -> dict[str, Any]:
-        return dict(vars(self))
+OPEN_STATES = tuple(state.value for state in ApiStatus if not state.finished)

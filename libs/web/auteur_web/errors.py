@@ -1,6 +1,8 @@
-"""Every error leaves in one shape; what we did not foresee leaves as 500 and says nothing of our insides."""
+"""Every error leaves in one shape, with its cause and the time after which to try again. What we did not foresee leaves
+as 500 and says nothing of our insides; the log has all of it under the same request id.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,17 +13,17 @@ from starlette.exceptions import HTTPException
 
 from auteur_contracts.errors import AuteurError, Code, ErrorBody, InvalidRequest
 from auteur_contracts.web.http import ErrorReply
-from auteur_gateway.security import UNAUTHORIZED_HEADERS
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
+from auteur_web.security import UNAUTHORIZED_HEADERS
 
 log = get_logger()
-_RETRY_AFTER = {Code.QUEUE_FULL: "5", Code.UNAVAILABLE: "2", Code.CATALOGUE_EMPTY: "2"}
 _LONGEST = 400
+_MOST_CAUSES = 8
 
 
 def error_reply(error: AuteurError, request_id: str) -> ErrorReply:
-    details = {name: _sayable(value) for name, value in error.details.items() if value is not None}
+    details = {name: _sayable(value) for name, value in details_of(error).items()}
     return ErrorReply(
         error=ErrorBody(code=error.code, message=_sayable(error.message), details=details),
         request_id=request_id,
@@ -36,11 +38,40 @@ def _sayable(value: Any) -> Any:
     return value.replace("\x00", "�").encode(errors="replace").decode()
 
 
+def details_of(error: AuteurError) -> dict[str, Any]:
+    """What the error says of itself and, where another error of ours led to it, that one's sentence as the cause. What
+    libraries say may name hosts and files: it is for the log.
+    """
+    details = {name: value for name, value in error.details.items() if value is not None}
+    ours = next((one.message for one in causes_of(error) if isinstance(one, AuteurError)), None)
+    return {"cause": ours, **details} if ours and ours != error.message else details
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to this one, the nearest first."""
+    for _ in range(_MOST_CAUSES):
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None:
+            return
+        yield cause
+        error = cause
+
+
 def error_response(error: AuteurError, request_id: str) -> JSONResponse:
-    headers = {"Retry-After": _RETRY_AFTER[error.code]} if error.code in _RETRY_AFTER else {}
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = f"{error.retry_after:.0f}"
     if error.code is Code.UNAUTHORIZED:
         headers |= UNAUTHORIZED_HEADERS
     return JSONResponse(error_reply(error, request_id).model_dump(mode="json"), error.status, headers)
+
+
+def log_fault(error: AuteurError, **where: str) -> None:
+    """What is our fault, or that of a part that is away, with all that led to it. A refusal is the caller's to read."""
+    if error.status < 500:
+        return
+    causes = [f"{type(one).__name__}: {one}"[:_LONGEST] for one in causes_of(error)]
+    log.warning("request not served", code=error.code.value, error=error.message, causes=causes, **where)
 
 
 def request_id_of(request: Request) -> str:
@@ -50,6 +81,7 @@ def request_id_of(request: Request) -> str:
 def install(app: FastAPI) -> None:
     @app.exception_handler(AuteurError)
     async def ours(request: Request, error: AuteurError) -> JSONResponse:
+        log_fault(error, method=request.method, path=request.url.path, request_id=request_id_of(request))
         return error_response(error, request_id_of(request))
 
     @app.exception_handler(RequestValidationError)
@@ -74,7 +106,7 @@ def of_http(error: HTTPException, method: str, path: str) -> AuteurError:
         case 405:
             return AuteurError(f"{path[:200]} does not take {method[:16]}; see /docs", code=Code.METHOD_NOT_ALLOWED)
         case 413:
-            return AuteurError("the body is larger than 1 MiB; upload files with POST /v1/uploads", code=Code.TOO_LARGE)
+            return AuteurError(str(error.detail), code=Code.TOO_LARGE)
         case 401:
             return AuteurError(str(error.detail), code=Code.UNAUTHORIZED)
         case 403:

@@ -4,16 +4,21 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
-from auteur_gateway.settings import GatewaySettings
+from auteur_web.settings import ServerSettings
 
 
 class Server(uvicorn.Server):
     """Tells open streams to end as soon as the signal comes; uvicorn alone would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
@@ -23,18 +28,14 @@ class Server(uvicorn.Server):
         self.should_exit = True
         asyncio.get_running_loop().call_soon_threadsafe(self._end_streams)
 
-    def _end_streams(self) -> None:
-        app = self.config.app
-        if isinstance(app, FastAPI) and hasattr(app.state, "context"):
-            app.state.context.hub.close()
 
-
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_of_interest(record: logging.LogRecord) -> bool:
     said = record.getMessage()
     return not (said.startswith("Traceback") or "without completing handshake" in said)
 
 
-def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
+def make_server(app: ASGIApp, settings: ServerSettings, end_streams: Callable[[], None]) -> Server:
+    """`end_streams` is called when the process is told to end: whatever streams must stop then."""
     heartbeat = settings.heartbeat.total_seconds()
     config = uvicorn.Config(
         app,
@@ -59,6 +60,5 @@ def make_server(app: FastAPI, settings: GatewaySettings) -> Server:
     # with an HTTP error is reported as a fault of the application. Why it cannot start `app` says, in a sentence.
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.setLevel(logging.WARNING)
-    uvicorn_log.addFilter(_is_news)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    return Server(config)
+    uvicorn_log.addFilter(_is_of_interest)
+    return Server(config, end_streams)

@@ -1,13 +1,23 @@
 """Who may come in: the decisions as a table."""
 
 import pytest
+from pydantic import SecretStr
 
 from auteur_contracts.errors import Code, InvalidRequest
-from auteur_gateway.security import Call, Policy, decide, is_loopback, policy_for
+from auteur_web.security import Call, Policy, decide, is_loopback, policy_for
+from auteur_web.settings import ServerSettings
 
-LOCAL = policy_for("127.0.0.1", (), (), ("http://localhost:3000",))
-NAMED = policy_for("0.0.0.0", ("secret",), ("Auteur.example",), ())  # noqa: S104
-GUARDED = Policy(tokens=("first", "zweites-ü"), hosts=frozenset(), origins=frozenset())
+SETTINGS = "AUTEUR_GATEWAY"
+
+
+def policy(host: str, tokens: str = "", allowed_hosts: str = "", *origins: str) -> Policy:
+    server = ServerSettings(host=host, tokens=SecretStr(tokens), allowed_hosts=allowed_hosts)
+    return policy_for(server, origins, settings=SETTINGS)
+
+
+LOCAL = policy("127.0.0.1", "", "", "http://localhost:3000")
+NAMED = policy("0.0.0.0", "secret", "Auteur.example")  # noqa: S104
+GUARDED = Policy(("first", "zweites-ü"), frozenset(), frozenset(), SETTINGS)
 
 
 def call(method: str = "GET", path: str = "/v1/generations", host: str = "127.0.0.1:8000", **more: object) -> Call:
@@ -62,8 +72,8 @@ def test_the_door(asked: Call, policy: Policy, code: Code | None) -> None:
 def test_an_open_network_needs_tokens() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "gateway.example"):  # noqa: S104
         with pytest.raises(InvalidRequest, match="AUTEUR_GATEWAY__TOKENS"):
-            policy_for(host, (), (), ())
-        assert policy_for(host, ("secret",), (), ()).hosts == frozenset()
+            policy(host)
+        assert policy(host, "secret").hosts == frozenset()
 
 
 @pytest.mark.parametrize(

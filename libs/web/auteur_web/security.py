@@ -1,4 +1,4 @@
-"""Who may talk to us: decisions as pure functions. `middleware.Guard` carries them out."""
+"""Who may talk to a service: decisions as pure functions. `middleware.Guard` carries them out."""
 
 import hmac
 from collections.abc import Collection
@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from auteur_contracts.errors import AuteurError, Code, InvalidRequest
+from auteur_web.settings import ServerSettings, split
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/health", "/favicon.ico"})
@@ -22,6 +23,8 @@ class Policy:
     """Names in the Host header that we answer to; empty: any."""
     origins: frozenset[str]
     """Other sites whose pages may talk to us."""
+    settings: str
+    """How the names of this service's settings begin, for those who are told which one to change: `AUTEUR_GATEWAY`."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +51,32 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def policy_for(host: str, tokens: tuple[str, ...], allowed_hosts: tuple[str, ...], origins: tuple[str, ...]) -> Policy:
-    """Raises InvalidRequest where the gateway would be open to a network without tokens."""
+def policy_for(server: ServerSettings, origins: Collection[str], *, settings: str) -> Policy:
+    """Raises InvalidRequest where the service would be open to a network without tokens."""
+    host, allowed_hosts = server.host, split(server.allowed_hosts)
+    tokens = split(server.tokens.get_secret_value())
     if not is_loopback(host) and not tokens:
         raise InvalidRequest(
             f"refusing to listen on {host}: anybody who reaches it could use it. "
-            "Set AUTEUR_GATEWAY__TOKENS to one or more secrets, or listen on 127.0.0.1."
+            f"Set {settings}__TOKENS to one or more secrets, or listen on 127.0.0.1."
         )
     if "*" in allowed_hosts or (not allowed_hosts and not is_loopback(host)):
         hosts = frozenset[str]()
     else:  # the machine itself may always ask: so do supervisors, and no page can take a loopback name for its own
         hosts = frozenset(name.lower() for name in allowed_hosts) | _LOOPBACK_NAMES
-    return Policy(tokens, hosts, frozenset(origins))
+    return Policy(tokens, hosts, frozenset(origins), settings)
 
 
 def decide(call: Call, policy: Policy) -> AuteurError | None:
     """The reason to turn a call away, or None."""
     if policy.hosts and not host_allowed(call.host, policy.hosts):
         return AuteurError(
-            f'this server does not answer to the host name "{call.host[:100]}"; see AUTEUR_GATEWAY__ALLOWED_HOSTS',
+            f'this server does not answer to the host name "{call.host[:100]}"; see {policy.settings}__ALLOWED_HOSTS',
             code=Code.FORBIDDEN,
         )
     if call.origin and (call.is_socket or call.method not in _SAFE_METHODS) and not origin_allowed(call, policy):
         return AuteurError(
-            f'pages of "{call.origin[:100]}" may not use this server; see AUTEUR_GATEWAY__CORS_ALLOW_ORIGINS',
+            f'pages of "{call.origin[:100]}" may not use this server; see {policy.settings}__CORS_ALLOW_ORIGINS',
             code=Code.FORBIDDEN,
         )
     if policy.tokens and not _is_open(call) and not any(token_matches(one, policy.tokens) for one in _offered(call)):

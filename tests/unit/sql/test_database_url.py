@@ -3,7 +3,7 @@
 import pytest
 
 from auteur_contracts.errors import InvalidRequest
-from auteur_gateway.database.engines import parse_url
+from auteur_sql.engines import parse_url
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from auteur_gateway.database.engines import parse_url
     ],
 )
 def test_the_driver_is_ours(written: str, opened: str) -> None:
-    assert parse_url(written).render_as_string(hide_password=False) == opened
+    assert parse_url(written, "AUTEUR_GATEWAY__DATABASE_URL").render_as_string(hide_password=False) == opened
 
 
 @pytest.mark.parametrize(
     "written", ["", "zzz", "mysql://u@h/n", "postgresql+psycopg2://u@h/n", "postgresql://h:port/n"]
 )
 def test_what_is_no_database_of_ours_is_told_what_to_write(written: str) -> None:
-    with pytest.raises(InvalidRequest, match="write sqlite:///FILE or postgresql://"):
-        parse_url(written)
+    with pytest.raises(InvalidRequest, match=r"AUTEUR_GATEWAY__DATABASE_URL.*write sqlite:///FILE or postgresql://"):
+        parse_url(written, "AUTEUR_GATEWAY__DATABASE_URL")

@@ -2,35 +2,48 @@
 
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from auteur_contracts.errors import AuteurError, Code
-from auteur_gateway.errors import error_response
-from auteur_gateway.security import Call, Policy, decide
 from auteur_kit.logs import get_logger
+from auteur_web.errors import error_response
+from auteur_web.security import Call, Policy, decide
 
 log = get_logger()
-MAX_BODY = 1024**2
 REQUEST_ID = "x-request-id"
 _REQUEST_ID_FORM = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
+
+
+@dataclass(frozen=True)
+class BodyLimit:
+    bytes: int = 1024**2
+    remedy: str = ""
+    """What to do instead: "upload files with POST /v1/uploads"."""
+
+    def __str__(self) -> str:
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"the body is larger than {self.bytes // 1024**2} MiB{remedy}"
 
 
 class _TooLarge(HTTPException):
     """Of the framework's kind: its body reader turns everything else into a 400."""
 
-    def __init__(self) -> None:
-        super().__init__(413)
+    def __init__(self, limit: BodyLimit) -> None:
+        super().__init__(413, str(limit))
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, policy: Policy) -> None:
+    def __init__(self, app: ASGIApp, policy: Policy, limit: BodyLimit) -> None:
         self._app = app
         self._policy = policy
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -39,12 +52,13 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = request_id_for(headers.get(REQUEST_ID, ""))
         scope.setdefault("state", {})["request_id"] = request_id
-        if refusal := decide(_call(scope, headers), self._policy):
-            await _refuse(refusal, request_id, scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._app(scope, receive, send)
-        else:
-            await self._http(scope, receive, send, request_id, headers)
+        with bound_contextvars(request_id=request_id):
+            if refusal := decide(_call(scope, headers), self._policy):
+                await _refuse(refusal, request_id, scope, receive, send)
+            elif scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+            else:
+                await self._http(scope, receive, send, request_id, headers)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str, headers: Headers) -> None:
         started = False
@@ -63,22 +77,20 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise _TooLarge
+            if received > self._limit.bytes:
+                raise _TooLarge(self._limit)
             return message
 
         declared = headers.get("content-length", "0")
         try:
-            _check_size(declared)
+            _check_size(declared, self._limit)
             await self._app(scope, receive_counted, send_marked)
-        except _TooLarge:
+        except _TooLarge as too_large:
             if not started:
-                error = AuteurError(
-                    "the body is larger than 1 MiB; upload files with POST /v1/uploads", code=Code.TOO_LARGE
-                )
+                error = AuteurError(too_large.detail, code=Code.TOO_LARGE)
                 await error_response(error, request_id)(scope, receive, send_marked)
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["path"], request_id=request_id)
+            log.exception("request failed", method=scope["method"], path=scope["path"])
             if not started:
                 error = AuteurError(
                     "something went wrong here; the server's log has more under this request id", code=Code.INTERNAL
@@ -86,9 +98,9 @@ class Guard:
                 await error_response(error, request_id)(scope, receive, send_marked)
 
 
-def _check_size(declared: str) -> None:
-    if declared.isdigit() and int(declared[:20]) > MAX_BODY:
-        raise _TooLarge
+def _check_size(declared: str, limit: BodyLimit) -> None:
+    if declared.isdigit() and int(declared[:20]) > limit.bytes:
+        raise _TooLarge(limit)
 
 
 def request_id_for(offered: str) -> str:

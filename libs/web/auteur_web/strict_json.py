@@ -3,6 +3,10 @@
 import json
 from typing import Any, NoReturn
 
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
 _DEEPEST = 64
 
 
@@ -49,3 +53,23 @@ def _depth(value: Any) -> int:
                 inner += [child for child in item if isinstance(child, (dict, list))]
         depth, level = depth + 1, inner
     return depth
+
+
+class StrictRequest(Request):
+    async def json(self) -> Any:
+        try:
+            return parse(await self.body())
+        except ValueError as error:
+            raise HTTPException(400, f"the body is not JSON: {error}") from error
+
+
+class StrictRoute(APIRoute):
+    """The class of routes whose bodies are read so."""
+
+    def get_route_handler(self) -> Any:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Any:
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strictly
