@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
 
 # ── what the API server makes of them ─────────────────────────────────────────────────────────────────────────────────
 
-_SERVICE_MONITORS = {
+_SERVICE_MONITORS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
@@ -272,7 +272,7 @@ FORBIDDEN = {
 }
 
 
-def asked(user: str, namespace: str, wanted: dict[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
+def asked(user: str, namespace: str, wanted: Mapping[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
     """SubjectAccessReviews."""
     return [
         {

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -336,7 +337,12 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
     assert len(_lines(tmp_path / "ledger")) == 1
 
 
-LOOKS = {"runner": "looks", "pool": "looks", "target": "tests.integration.runner.looks:Looks", "worker": "looks-1"}
+LOOKS: dict[str, Any] = {
+    "runner": "looks",
+    "pool": "looks",
+    "target": "tests.integration.runner.looks:Looks",
+    "worker": "looks-1",
+}
 
 
 async def test_an_input_that_was_never_uploaded_is_the_users_fault_and_is_not_tried_again(
