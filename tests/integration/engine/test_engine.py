@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from auteur_contracts import names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
-from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
+from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, Output
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_kit.bus import Bus
@@ -446,14 +446,25 @@ async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, eng
     assert found.job.status.failure.reason is Reason.START_DEADLINE_EXCEEDED
 
 
-async def test_the_catalogue_says_which_runner_is_ready_and_why_not(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
-) -> None:
-    async def ready() -> bool:
-        data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
-        return bool(data and catalogue_document.validate_json(data)[0].status.ready)
+async def test_the_catalogue_says_which_runner_is_ready_and_why_not(bus: Bus, engine: Engine) -> None:
+    async def says(message: str, *, ready: bool = False) -> None:
+        async def said() -> bool:
+            data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
+            status = catalogue_document.validate_json(data)[0].status if data else None
+            return status is not None and (status.ready, status.message) == (ready, message)
 
-    await eventually(ready, "the runner to be ready")
+        await eventually(said, f"the catalogue to say {message or 'that the runner is ready'!r}")
+
+    worker = ScriptedWorker(bus)
+    await says("no worker of it is running")
+    worker.state = WorkerState.STARTING
+    async with _running(asyncio.create_task(worker.live())):
+        await says("its worker is starting")
+        worker.state, worker.message = WorkerState.BROKEN, "no such model"
+        await says("its setup failed: no such model")
+        worker.state = WorkerState.READY
+        await says("", ready=True)
+    await says("no worker of it is running")
 
 
 async def test_commands_and_reports_that_nobody_understands_do_not_stop_the_engine(
