@@ -249,7 +249,7 @@ async def test_the_programs_themselves_make_something(
             async def done() -> bool:
                 return bool((await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done")
 
-            await eventually(done, "the job to be done", seconds=30)
+            await eventually(done, "the job to be done")
     for each in programs:
         assert "ermission" not in each.log.read_text()
 

@@ -126,7 +126,7 @@ async def test_a_quota_refuses_the_pod_until_there_is_room(operated: Operated, h
     assert_golden(DATA / "describe-quota.txt", described(here, "alley"))
 
     await here.delete("ResourceQuota", "small")
-    await here.until("alley", Succeeded="True/OutputsCommitted", seconds=60)
+    await here.until("alley", Succeeded="True/OutputsCommitted")
 
 
 async def _is_counted(here: Here) -> None:
@@ -155,7 +155,7 @@ async def test_a_quota_for_jobs_refuses_the_attempt(operated: Operated, here: He
     assert "exceeded quota: small" in message(held, "Dispatched")
     assert held.status.attempt == 0
     await here.delete("ResourceQuota", "small")
-    await here.until("alley", Succeeded="True/OutputsCommitted", seconds=60)
+    await here.until("alley", Succeeded="True/OutputsCommitted")
 
 
 # ── after it ended ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -167,7 +167,7 @@ async def test_deleted_with_all_that_it_owned(operated: Operated, here: Here, fa
     await hanging(here)
     here.kubectl("delete", "gj", "alley")
     # The garbage collector looks for new kinds of owners every 30 s, and our CRDs may be that young.
-    await here.until_gone("Job", "alley-1", seconds=60)
+    await here.until_gone("Job", "alley-1")
 
     async def no_pods() -> bool:
         return not await here.list("Pod", **{names.LABEL_JOB: "alley"})

@@ -114,7 +114,7 @@ async def test_one_that_queues_much_does_not_delay_another(operated: Operated, h
     await here.make(*(job(f"job-{number}", here.name) for number in range(20)))
     await here.until("job-19", Dispatched="False/WaitingForTurn")
     await there.make(runner("diffusion", there.name), job("first", there.name))
-    await there.until("first", Succeeded="True/OutputsCommitted", seconds=10)
+    await there.until("first", Succeeded="True/OutputsCommitted")
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────────────

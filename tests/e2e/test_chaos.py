@@ -82,7 +82,7 @@ def strike(stack: Stack, part: str) -> None:
                 return True
         return False
 
-    wait_for(struck, f"{part} to be there", seconds=60)
+    wait_for(struck, f"{part} to be there")
     if part == "supervisor":
         stack.up()
 

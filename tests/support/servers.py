@@ -53,7 +53,7 @@ class ServerProcess:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # it only makes system calls
             )
-        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}", seconds=30)
+        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}")
         return self
 
     def _ready_or_dead(self) -> bool:

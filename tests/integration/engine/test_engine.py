@@ -196,7 +196,7 @@ async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus
         order = await doomed.order()
         assert isinstance(await doomed.claim(order), Grant)
     # Silent from here on.
-    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed", seconds=10)
+    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed")
     survivor = ScriptedWorker(bus, "survivor")
     async with _running(asyncio.create_task(survivor.live())):
         taken = await survivor.run_one()
