@@ -45,7 +45,7 @@ async def serve(settings: Settings) -> None:
             log.info("operator started", http_port=port)
             async with asyncio.TaskGroup() as group:
                 parts = [
-                    group.create_task(health.feel_pulse(state, metrics)),
+                    group.create_task(health.measure_loop_lag(state, metrics)),
                     group.create_task(_watch(settings, replica, lease, access, stop)),
                     group.create_task(replica.watch_pods()),
                     group.create_task(_lead(leader, replica, state)),

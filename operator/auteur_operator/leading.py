@@ -27,10 +27,10 @@ from auteur_lifecycle.fleet import Fleet
 from auteur_operator import diagnosis
 from auteur_operator.cluster import Cluster, ClusterError, path_of
 from auteur_operator.conversation import Conversation
-from auteur_operator.evidence import Witness
 from auteur_operator.handlers import MANAGED
 from auteur_operator.health import Health
 from auteur_operator.jobs import Jobs, read
+from auteur_operator.lookups import Lookups
 from auteur_operator.metrics import Metrics
 from auteur_operator.observed import AS_USUAL
 from auteur_operator.queue import WorkQueue
@@ -97,7 +97,7 @@ class Replica:
             jobs=self._jobs,
             world=self._world,
             under_way=self._under_way,
-            witness=Witness(cluster, store, self._world, self._supplies),
+            lookups=Lookups(cluster, store, self._world, self._supplies),
             fleet=self._fleet,
             statuses=self._statuses,
             bucket=store.bucket,

@@ -1,4 +1,6 @@
-"""What Prometheus scrapes, one label value a kind of thing: never one an object, a namespace or a job."""
+"""What Prometheus scrapes. A label's value names a kind of thing, never an object, a namespace or a job: their number
+would be without bounds.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -9,13 +11,22 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = own = CollectorRegistry()
         self.leading = Gauge("auteur_operator_leading", "1 while this replica leads.", registry=own)
-        self.queue = Gauge("auteur_operator_queue_depth", "Keys that wait to be looked at.", ["queue"], registry=own)
+        self.queue = Gauge("auteur_operator_queue_depth", "Keys that wait to be reconciled.", ["queue"], registry=own)
         self.jobs = Gauge("auteur_operator_jobs", "GenerationJobs in memory.", ["state"], registry=own)
-        self.workers = Gauge("auteur_operator_workers", "Workers that are heard.", ["state"], registry=own)
+        self.workers = Gauge("auteur_operator_workers", "Workers whose heartbeats arrive.", ["state"], registry=own)
         self.reconcile = Histogram(
-            "auteur_operator_reconcile_seconds", "One look at a key.", ["queue"], buckets=_SECONDS, registry=own
+            "auteur_operator_reconcile_seconds",
+            "Duration of one reconciliation of a key.",
+            ["queue"],
+            buckets=_SECONDS,
+            registry=own,
         )
-        self.failures = Counter("auteur_operator_reconcile_failures", "Looks in vain.", ["queue"], registry=own)
+        self.failures = Counter(
+            "auteur_operator_reconcile_failures",
+            "Reconciliations that failed and will be repeated.",
+            ["queue"],
+            registry=own,
+        )
         self.calls = Histogram(
             "auteur_operator_api_call_seconds",
             "Calls to the API server.",
@@ -24,7 +35,7 @@ class Metrics:
             registry=own,
         )
         self.events = Counter("auteur_operator_watch_events", "Events of the watches.", ["resource"], registry=own)
-        self.lag = Gauge("auteur_operator_loop_lag_seconds", "How late the event loop woke last.", registry=own)
+        self.loop_lag = Gauge("auteur_operator_loop_lag_seconds", "How late the event loop woke last.", registry=own)
 
     def count_call(self, verb: str, resource: str, seconds: float) -> None:
         self.calls.labels(verb, resource).observe(seconds)

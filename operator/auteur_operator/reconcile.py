@@ -16,13 +16,22 @@ from auteur_lifecycle import status as life
 from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.fleet import Fleet
 from auteur_operator import desired, diagnosis
+from auteur_operator.attempt_outcome import (
+    Failed,
+    Findings,
+    InProgress,
+    Lookup,
+    Reported,
+    is_believed,
+    newest,
+    outcome_of,
+)
 from auteur_operator.cluster import Cluster, Conflicted, Exists, Forbidden, Gone, Invalid, path_of
 from auteur_operator.diagnosis import HeldUp
-from auteur_operator.evidence import BATCH, Witness
 from auteur_operator.jobs import Jobs, Malformed
-from auteur_operator.judgement import Ask, Broken, Evidence, Goes, Reported, is_believed, judge, newest
-from auteur_operator.pace import Pace
+from auteur_operator.lookups import BATCH, Lookups
 from auteur_operator.queue import WorkQueue
+from auteur_operator.rate_limit import RateLimit
 from auteur_operator.statuses import Statuses
 from auteur_operator.supplies import Supplies
 from auteur_operator.turns import Carrier, Key
@@ -49,7 +58,7 @@ class JobReconciler:
         jobs: Jobs,
         world: World,
         under_way: UnderWay,
-        witness: Witness,
+        lookups: Lookups,
         fleet: Fleet,
         statuses: Statuses,
         bucket: str,
@@ -63,7 +72,7 @@ class JobReconciler:
         self._jobs = jobs
         self._world = world
         self._under_way = under_way
-        self._witness = witness
+        self._lookups = lookups
         self._fleet = fleet
         self._statuses = statuses
         self._bucket = bucket
@@ -72,7 +81,7 @@ class JobReconciler:
         self._clock = clock
         self._limit = limit
         self._order = order
-        self._pace = Pace(_ASK_EVERY)
+        self._rate_limit = RateLimit(_ASK_EVERY)
 
     # ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -234,7 +243,7 @@ class JobReconciler:
         """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one.
         None where it is not ours, or about to go.
         """
-        made = await self._witness.batch_job(job, attempt)
+        made = await self._lookups.batch_job(job, attempt)
         if made is None or made.job_uid != job.metadata.uid or made.deleting:
             return None
         if attempt > 1:
@@ -248,15 +257,15 @@ class JobReconciler:
     async def _judged(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
         status = job.status
         pods = [pod for pod in self._world.pods_of_job(job.metadata.uid) if pod.attempt == status.attempt]
-        seen = Evidence(pod=newest(pods))
-        if seen.pod is None and not self._may_ask(job, now):
+        findings = Findings(pod=newest(pods))
+        if findings.pod is None and not self._may_ask(job, now):
             return status
         tier = self._tier(job)
-        while isinstance(verdict := judge(job, seen, tier), Ask):
-            seen = await self._witness.look_up(verdict, job, seen)
-        match verdict:
-            case Goes(held_up=held, again=again):
-                if again:
+        while isinstance(outcome := outcome_of(job, findings, tier), Lookup):
+            findings = await self._lookups.look_up(outcome, job, findings)
+        match outcome:
+            case InProgress(held_up=held, recheck=recheck):
+                if recheck:
                     self._look_later(job, now)
                 if held is not None and held.reason is Reason.CONTAINER_NOT_STARTED:
                     await self._mend(job)
@@ -268,7 +277,7 @@ class JobReconciler:
                 return life.report(ran, said, now)
             case Reported():
                 return life.end_attempt(job, status.attempt, diagnosis.vanished("What it said of its end"), now)
-            case Broken(failure=failure):
+            case Failed(failure=failure):
                 return life.end_attempt(job, status.attempt, failure, now)
 
     async def _mend(self, job: GenerationJob) -> None:
@@ -285,7 +294,7 @@ class JobReconciler:
         if status.dispatch_time is not None and now < status.dispatch_time + _QUIET:
             slot = clock + _QUIET.total_seconds()
         else:
-            slot = clock if status.running else self._pace.slot(job.key, clock)
+            slot = clock if status.running else self._rate_limit.slot(job.key, clock)
         if slot > clock:
             self._queue.mark_at(job.key, slot)
         return slot <= clock
@@ -335,7 +344,7 @@ class JobReconciler:
     def forget(self, key: Key, uid: str) -> None:
         """The job was deleted."""
         self._under_way.forget(key, uid)
-        self._pace.forget(key)
+        self._rate_limit.forget(key)
         for waiting in self._jobs.waiting_for(key):
             self._queue.mark(waiting)
         self.pump()

@@ -21,7 +21,7 @@ from auteur_contracts.crds import DECLARATIONS
 from auteur_contracts.names import LABEL_ENABLED
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed

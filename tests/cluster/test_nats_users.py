@@ -34,7 +34,7 @@ from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
-from auteur_standalone import parts
+from auteur_standalone import servers
 from tests.support.cluster.helm import Helm
 from tests.support.echo import Echo
 from tests.support.ports import free_ports
@@ -58,8 +58,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     text = next(each["data"]["nats.conf"] for each in rendered if each["kind"] == "ConfigMap")
     port, monitor = free_ports(2)
     for pods, ours in {
-        "0.0.0.0:4222": f"{parts.LOOPBACK}:{port}",
-        "0.0.0.0:8222": f"{parts.LOOPBACK}:{monitor}",
+        "0.0.0.0:4222": f"{servers.LOOPBACK}:{port}",
+        "0.0.0.0:8222": f"{servers.LOOPBACK}:{monitor}",
         "/data/jetstream": str(folder / "jetstream"),
     }.items():
         assert pods in text
@@ -69,12 +69,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {f"{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()}
     server = ServerProcess(
         "nats-server",
-        parts.nats_argv(parts.find_binary("nats-server"), config),
+        servers.nats_argv(servers.find_binary("nats-server"), config),
         folder / "nats.log",
         lambda: _says_info(port),
         env={**environment, "SERVER_NAME": "auteur-nats-0"},
     ).start()
-    yield f"nats://{parts.LOOPBACK}:{port}"
+    yield f"nats://{servers.LOOPBACK}:{port}"
     server.stop()
 
 
@@ -192,7 +192,9 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
         await eventually(lambda: len(beats.subjects) == 1 and len(cancels.subjects) == 1, "heartbeat and cancel")
 
     position = await gateway.position()
-    replayed = [each.subject async for each in gateway.replay(f"auteur.event.v1.{OWN}.>", after=0, until=position.last)]
+    replayed = [
+        each.subject async for each in gateway.replay(subjects.namespace_events(OWN), after=0, until=position.last)
+    ]
     assert replayed == facts
 
 
@@ -230,7 +232,7 @@ async def test_the_programs_themselves_make_something(
         return ServerProcess(user, argv, tmp_path / f"{user}.log", ready, env={**environment, **credentials})
 
     programs = [
-        program("operator", "auteur_standalone.engine", ready=lambda: True),
+        program("operator", "auteur_engine", ready=lambda: True),
         program("worker", "auteur_runner", "agent", ready=(tmp_path / "ready").exists),
         program("gateway", "auteur_gateway", ready=lambda: _ready(port)),
     ]
@@ -238,7 +240,7 @@ async def test_the_programs_themselves_make_something(
         for each in programs:
             stack.callback(each.stop)
             each.start()
-        async with httpx.AsyncClient(base_url=f"http://{parts.LOOPBACK}:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://{servers.LOOPBACK}:{port}") as client:
 
             async def asked() -> str:
                 reply = await client.post("/v1/generations", json={"function": "echo", "params": {"text": "hello"}})
@@ -256,7 +258,7 @@ async def test_the_programs_themselves_make_something(
 
 def _ready(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://{parts.LOOPBACK}:{port}/readyz").status_code == httpx.codes.OK
+        return httpx.get(f"http://{servers.LOOPBACK}:{port}/readyz").status_code == httpx.codes.OK
     return False
 
 

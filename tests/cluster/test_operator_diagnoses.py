@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from auteur_contracts.vocabulary import Fault, Phase, Reason
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.certificates import Authority
 from tests.support.cluster.kwok import End, Player, Shape, ends
 from tests.support.cluster.operators import COLD, Here, Operated, job, masked, message, runner

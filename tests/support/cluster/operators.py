@@ -20,7 +20,7 @@ from auteur_contracts.vocabulary import ConditionType
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_operator.cluster import path_of
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.api import items
 from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import Kubectl

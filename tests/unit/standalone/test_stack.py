@@ -124,9 +124,9 @@ def test_parts_stop_within_ten_seconds_altogether() -> None:
 
 
 def test_servers_of_somebody_else_are_no_parts() -> None:
-    both = stack.servers(MACHINE, Path("/bin/nats-server"), Path("/bin/weed"))
+    both = stack.backing_services(MACHINE, Path("/bin/nats-server"), Path("/bin/weed"))
     assert [part.name for part in both] == ["nats", "store"]
-    assert stack.servers(MACHINE, None, None) == ()
+    assert stack.backing_services(MACHINE, None, None) == ()
 
 
 def test_somebody_elses_servers_are_shown_without_their_passwords() -> None:

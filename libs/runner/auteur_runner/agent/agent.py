@@ -33,9 +33,9 @@ from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions, termination
 from auteur_runner.agent.attempt import Attempt, Surroundings
+from auteur_runner.agent.cgroup import Cgroup
 from auteur_runner.agent.decisions import Stop
 from auteur_runner.agent.facts import Facts
-from auteur_runner.agent.memory import ControlGroup
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
 from auteur_runner.process import Launch, SetupFailed
@@ -134,7 +134,7 @@ class Agent:
             say=self._say_fact,
             now=now,
             cancel_grace=times.cancel_grace,
-            memory=ControlGroup(),
+            memory=Cgroup(),
         )
 
     def leave(self) -> None:

@@ -25,7 +25,7 @@ from auteur_kit.logs import get_logger
 from auteur_kit.settings import NatsSettings, read_settings
 from auteur_runner.agent import termination
 from auteur_runner.agent.agent import Agent
-from auteur_runner.agent.first import stand_in_front
+from auteur_runner.agent.init import fork_behind_init
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentOptions, AgentSettings, Identity
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("name whom to serve: --runner and --target, or AUTEUR_AGENT__RUNNER and AUTEUR_AGENT__TARGET")
     _keep_to_ourselves()
     if os.getpid() == 1:
-        stand_in_front()
+        fork_behind_init()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
     _clear(identity.scratch)
