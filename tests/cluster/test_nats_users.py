@@ -39,7 +39,7 @@ from tests.support.cluster.helm import Helm
 from tests.support.echo import Echo
 from tests.support.ports import free_ports
 from tests.support.scripted import register
-from tests.support.servers import ServerProcess, _says_info
+from tests.support.servers import ServerProcess, _says_info, delete_streams
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -96,8 +96,7 @@ async def users(url: str) -> AsyncIterator[Users]:
             for user in PASSWORDS
         }
         operator = connected["operator"]
-        for stream in await operator.js.streams_info():
-            await operator.js.delete_stream(stream.config.name)
+        await delete_streams(operator)
         await operator.ensure_streams()
         yield Users(**connected)
 
@@ -254,9 +253,9 @@ async def test_the_programs_themselves_make_something(
             job = await eventually(asked, "the catalogue to reach the gateway")
 
             async def done() -> bool:
-                return (await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done"
+                return bool((await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done")
 
-            await eventually(done, "the job to be done", seconds=30)
+            await eventually(done, "the job to be done")
     for each in programs:
         assert "ermission" not in each.log.read_text()
 
@@ -344,8 +343,8 @@ async def test_nobody_hears_what_is_meant_for_another(user: str, users: Users) -
         own.set()
 
     await listener.listen(f"_INBOX_{user}.mine", on_own)
-    for subject in (JobCommand(OWN, "a", Verb.SUBMIT), ReportOf(POOL, "u1", 1), fact(Fact.STARTED), "_INBOX.x"):
-        await users.operator.say(subject, b"{}")
+    for said in (JobCommand(OWN, "a", Verb.SUBMIT), ReportOf(POOL, "u1", 1), fact(Fact.STARTED), "_INBOX.x"):
+        await users.operator.say(said, b"{}")
     for other in ("operator", "worker", "gateway"):
         await users.operator.say(f"_INBOX_{other}.mine", b"{}")
     async with asyncio.timeout(5):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from tests.unit.cluster_operator.making import POOL, after, job, runner, waiting
 WORKER, OWN_POD = Placement.WORKER, Placement.POD
 
 
-def one(uid: str, namespace: str = "film", *, age: float = 0, priority: str = "normal", **spec: str) -> GenerationJob:
+def one(uid: str, namespace: str = "film", *, age: float = 0, priority: str = "normal", **spec: Any) -> GenerationJob:
     return waiting(uid, uid=uid, namespace=namespace, created=after(-age), priority=priority, **spec)
 
 
