@@ -99,11 +99,12 @@ async def gateway(port: int, commits: Commits, publish: Publish | None) -> None:
     await uvicorn.Server(config).serve()
 
 
-async def engine(client: Client, stream: JetStreamContext, commits: Commits) -> None:
+async def engine(client: Client, stream: JetStreamContext, commits: Commits, *, orders: bool) -> None:
     async def on_command(message: Msg) -> None:
         await commits.add(message.data)
         await message.ack()
-        await stream.publish(_WORK, message.data)
+        if orders:
+            await stream.publish(_WORK, message.data)
 
     async def on_claim(message: Msg) -> None:
         await commits.add(message.data)
@@ -165,7 +166,7 @@ async def _run(arguments: argparse.Namespace) -> None:
             case "gateway":
                 await gateway(arguments.port, Commits(arguments.database), lambda body: stream.publish(_COMMANDS, body))
             case "engine":
-                await engine(client, stream, Commits(arguments.database))
+                await engine(client, stream, Commits(arguments.database), orders=arguments.orders)
             case _:
                 await worker(client, stream, arguments.ledger)
 
@@ -174,6 +175,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bare_chain", description=__doc__)
     parser.add_argument("role", choices=("gateway", "engine", "worker", "child"))
     parser.add_argument("--nats", default="", help="its URL; a gateway without one publishes nothing")
+    parser.add_argument("--orders", action="store_true", help="of an engine: there is a worker to give them to")
     parser.add_argument("--user")
     parser.add_argument("--password")
     parser.add_argument("--port", type=int)

@@ -62,7 +62,7 @@ def main(jobs: int) -> None:
     bare: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         our_ledger, bare_ledger = Path(folder) / "ours", Path(folder) / "bare"
-        chain = bare_chain(Path(folder), bare_ledger)
+        chain = bare_chain(Path(folder) / "chain", bare_ledger)
         with running(Path(folder) / "home", **{LEDGER: str(our_ledger)}) as stack, chain as bare_url:
             stack.add_echo()
             stack.wait_until_ready("echo")

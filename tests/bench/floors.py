@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 
-from auteur_kit.settings import NatsSettings
 from tests.bench.bare_chain import READY
 from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess, nats_server
@@ -45,30 +44,25 @@ def started(*servers: ServerProcess) -> Iterator[None]:
 @contextlib.contextmanager
 def bare_gateway(folder: Path) -> Iterator[str]:
     """Its URL: requests are committed, and nobody hears of them."""
+    folder.mkdir()
     (port,) = free_ports(1)
     with started(_bare("gateway", folder, port)):
         yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
-def bare_chain(folder: Path, ledger: Path) -> Iterator[str]:
-    """The URL of its gateway; what a request comes to is a line in `ledger`."""
+def bare_chain(folder: Path, ledger: Path | None = None) -> Iterator[str]:
+    """The URL of its gateway; what a request comes to is a line in `ledger`. Without one it ends at the engine."""
+    folder.mkdir()
     server, nats = nats_server(folder / "nats")
     (port,) = free_ports(1)
-    bus = _bus(nats)
-    programs = (
-        _bare("engine", folder, 0, *bus),
-        _bare("worker", folder, 0, *bus, "--ledger", str(ledger)),
-        _bare("gateway", folder, port, *bus),
-    )
-    with started(server, *programs):
-        yield f"http://127.0.0.1:{port}"
+    bus = ("--nats", nats.url, "--user", nats.user, "--password", nats.password.get_secret_value())
+    with started(server, _bare("engine", folder, 0, *bus, *(("--orders",) if ledger else ()))):
+        worker = (_bare("worker", folder, 0, *bus, "--ledger", str(ledger)),) if ledger else ()
+        with started(*worker, _bare("gateway", folder, port, *bus)):
+            yield f"http://127.0.0.1:{port}"
 
 
 def _bare(role: str, folder: Path, port: int, *words: str) -> ServerProcess:
     own = ("--database", str(folder / f"{role}.db"), "--port", str(port))
     return program("tests.bench.bare_chain", role, *own, *words, log=folder / f"{role}.log", port=port)
-
-
-def _bus(nats: NatsSettings) -> tuple[str, ...]:
-    return ("--nats", nats.url, "--user", nats.user, "--password", nats.password.get_secret_value())
