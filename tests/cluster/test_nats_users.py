@@ -193,7 +193,9 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
         await eventually(lambda: len(beats.subjects) == 1 and len(cancels.subjects) == 1, "heartbeat and cancel")
 
     position = await gateway.position()
-    replayed = [each.subject async for each in gateway.replay(f"auteur.event.v1.{OWN}.>", after=0, until=position.last)]
+    replayed = [
+        each.subject async for each in gateway.replay(subjects.namespace_events(OWN), after=0, until=position.last)
+    ]
     assert replayed == facts
 
 
@@ -231,7 +233,7 @@ async def test_the_programs_themselves_make_something(
         return ServerProcess(user, argv, tmp_path / f"{user}.log", ready, env={**environment, **credentials})
 
     programs = [
-        program("operator", "auteur_standalone.engine", ready=lambda: True),
+        program("operator", "auteur_engine", ready=lambda: True),
         program("worker", "auteur_runner", "agent", ready=(tmp_path / "ready").exists),
         program("gateway", "auteur_gateway", ready=lambda: _ready(port)),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from auteur_contracts import names, subjects
-from auteur_contracts.commands import GetJob, GotJob, Snapshot, Submit
+from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot, Submit
 from auteur_contracts.events import Envelope
 from auteur_contracts.orders import (
     ClaimRefused,
@@ -76,18 +76,20 @@ async def submit(bus: Bus, job: GenerationJob) -> None:
 
 
 async def find(bus: Bus, name: str) -> Snapshot | None:
-    data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "get"), GetJob(name=name))
-    return GotJob.model_validate_json(data).found
+    data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "list"), ListJobs(names=(name,)))
+    return next(iter(ListedJobs.model_validate_json(data).items), None)
 
 
 @dataclass
 class Facts:
-    """Everything announced, in order."""
+    """Everything announced, in order: each fact once, as the event stream keeps it."""
 
     seen: list[Envelope] = field(default_factory=list)
 
     async def hear(self, _subject: str, data: bytes) -> None:
-        self.seen.append(Envelope.model_validate_json(data))
+        fact = Envelope.model_validate_json(data)
+        if all(known.id != fact.id for known in self.seen):
+            self.seen.append(fact)
 
     def of(self, name: str) -> list[str]:
         return [envelope.data.fact.value for envelope in self.seen if envelope.name == name]

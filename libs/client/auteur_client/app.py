@@ -38,7 +38,7 @@ class Absent:
 
 
 KNOWN_PARTS = {
-    "standalone": Absent(commands=("up", "down", "status", "server-logs", "runners"), extra="standalone"),
+    "standalone": Absent(commands=("up", "down", "status", "server-logs", "exec", "runners"), extra="standalone"),
     "runner": Absent(commands=("runner",), extra="agent"),
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from auteur_contracts import names
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.commands import Cancel, Delete
 from auteur_contracts.errors import AuteurError, Code, Conflict, InvalidRequest, NotFound
 from auteur_contracts.model import JsonObject
@@ -55,7 +56,7 @@ from auteur_gateway.projection import Projection
 from auteur_gateway.sources import pinned, settled, sources_of
 from auteur_kit.clock import Clock
 from auteur_kit.store import Store
-from auteur_lifecycle.capabilities import ONE_MACHINE, Platform
+from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
 

@@ -19,6 +19,7 @@ from auteur_standalone.supervisor import prepare, supervise
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m auteur_standalone", description=__doc__)
     parser.add_argument("--port", type=int, help="of the gateway; kept")
+    parser.add_argument("--services", action="store_true", help="without the gateway and the runners' workers")
     arguments = parser.parse_args()
     try:
         wanted = read_settings(Settings)
@@ -36,7 +37,7 @@ def main() -> int:
     with lock:
         try:
             prepared = prepare(here, wanted, os.environ, arguments.port)
-            asyncio.run(supervise(prepared))
+            asyncio.run(supervise(prepared, services_only=arguments.services))
         except BinaryMissing as error:
             return _refuse(str(error))
         except AuteurError as error:

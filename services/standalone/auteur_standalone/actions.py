@@ -16,7 +16,7 @@ from auteur_client.exit_codes import ExitCode
 from auteur_client.render import Table, bytes_cell
 from auteur_client.terminal import complain, console, note, say, say_json, say_table
 from auteur_contracts.cells import seconds_cell
-from auteur_contracts.errors import InvalidRequest, NotFound
+from auteur_contracts.errors import Conflict, InvalidRequest, NotFound
 from auteur_standalone import discovery, disk, launcher, layout, logfiles, registration, state
 from auteur_standalone.disk import Usage
 from auteur_standalone.launcher import Failure, StartFailed, Tick, View
@@ -36,16 +36,18 @@ _FOLLOW_PAUSE = 0.2
 # ── up ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def up(*, foreground: bool, port: int | None) -> int:
+def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
     here = layout.here()
-    now = state.read(here.state)
-    if launcher.runs(here) and now is not None and get_ok(f"{now.url}/readyz"):
+    now = state.read(here.state) if launcher.runs(here) else None
+    if now is not None and now.services_only and not services:
+        raise Conflict("only the services of this stack run: " + now.url, hint="auteur down, then auteur up")
+    if now is not None and (get_ok(f"{now.url}/readyz") or (now.services_only and launcher.is_ready(now))):
         return _joined(now, port)
     supervisor: subprocess.Popen[bytes] | None = None
     try:
         if not launcher.runs(here):
             _make(here)
-            supervisor = launcher.launch(here, port, stay=foreground)
+            supervisor = launcher.launch(here, port, stay=foreground, services=services)
         view = _follow(here, supervisor)
         if not launcher.is_ours(supervisor):
             return _joined(view.state, port)

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(down)
     app.command(rich_help_panel=PANEL)(status)
     app.command("server-logs", rich_help_panel=PANEL)(server_logs)
+    app.command("exec", rich_help_panel=PANEL, context_settings={"ignore_unknown_options": True})(execute)
     runners = typer.Typer(help="Runners that live in environments of their own.", no_args_is_help=True)
     runners.command("add")(add)
     runners.command("list")(list_)
@@ -36,6 +37,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Of the API; kept for the next time. Default: 8000.")
     ] = None,
+    services: Annotated[
+        bool, typer.Option("--services", help="NATS, the store and the engine only; run the rest with auteur exec.")
+    ] = False,
 ) -> None:
     """Start the studio on this machine; return when it is ready.
 
@@ -43,7 +47,7 @@ def up(
     5 a part does not start."""
     from auteur_standalone import actions
 
-    raise typer.Exit(actions.up(foreground=foreground, port=port))
+    raise typer.Exit(actions.up(foreground=foreground, port=port, services=services))
 
 
 def down() -> None:
@@ -72,6 +76,23 @@ def server_logs(
     from auteur_standalone import actions
 
     raise typer.Exit(actions.server_logs(part, follow=follow, lines=lines))
+
+
+def execute(
+    part: Annotated[str, typer.Argument(metavar="PART", help="gateway, engine, or a runner's name.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND …]", help="Instead of the part's own program.")
+    ] = None,
+) -> None:
+    """Run one part of the stack in this terminal, or a command in that part's environment.
+
+    auteur up --services, then auteur exec gateway in one terminal and auteur exec diffusion-tiny in another;
+    auteur exec gateway bash for a shell with its settings."""
+    import os
+
+    from auteur_standalone import foreground, layout
+
+    foreground.execute(layout.here(), part, command or [], os.environ)
 
 
 def add(

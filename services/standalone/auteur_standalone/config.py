@@ -50,6 +50,10 @@ def generate(draw_secret: Callable[[], str], draw_ports: Callable[[int], Sequenc
     )
 
 
+def with_gateway_port(config: Config, port: int) -> Config:
+    return config.model_copy(update={"ports": config.ports.model_copy(update={"gateway": port})})
+
+
 def moved(config: Config, taken: Callable[[int], bool], draw_ports: Callable[[int], Sequence[int]]) -> Config:
     """The same with other ports for the inner servers where somebody else took theirs meanwhile."""
     inner = (config.ports.nats, *config.ports.store.all())

@@ -48,9 +48,13 @@ def runs(layout: Layout) -> bool:
     return processes.is_held(layout.lock)
 
 
-def launch(layout: Layout, port: int | None, *, stay: bool) -> "subprocess.Popen[bytes]":
+def launch(layout: Layout, port: int | None, *, stay: bool, services: bool) -> "subprocess.Popen[bytes]":
     """The supervisor, in a session of its own; with `stay` it stops when this process ends. The folders are there."""
-    argv = [sys.executable, "-m", "auteur_standalone", *(("--port", str(port)) if port is not None else ())]
+    argv = [
+        *(sys.executable, "-m", "auteur_standalone"),
+        *(("--port", str(port)) if port is not None else ()),
+        *(("--services",) if services else ()),
+    ]
     with layout.log(SUPERVISOR).open("ab") as output:
         return subprocess.Popen(
             argv,
@@ -90,7 +94,7 @@ def follow(
         if supervisor is None and not runs(layout):
             raise StartFailed(_why_ended(layout, None))
         if (now := state.read(layout.state)) is not None and (supervisor is None or now.pid == supervisor.pid):
-            view = View(now, _is_ready(now))
+            view = View(now, is_ready(now))
             show(view)
             if view.ready:
                 return view
@@ -101,7 +105,11 @@ def follow(
         time.sleep(_PAUSE)
 
 
-def _is_ready(now: StackState) -> bool:
+def is_ready(now: StackState) -> bool:
+    """It takes requests and knows its runners; without a gateway: its services answer."""
+    if now.services_only:
+        up = (PartState.RUNNING, PartState.EXTERNAL)
+        return not now.pending and all(part.state in up for part in now.parts)
     gateway = now.part("gateway")
     if gateway is None or gateway.state is not PartState.RUNNING or now.pending:
         return False

@@ -1,5 +1,6 @@
 """The programs of the stack as data: how each is started, how it answers, how long it may take to stop. Pure."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,7 +108,7 @@ def programs(machine: Machine) -> tuple[Part, ...]:
     root = machine.layout.root
     gateway, engine = (
         (sys.executable, "-m", "auteur_gateway"),
-        (sys.executable, "-m", "auteur_standalone.engine"),
+        (sys.executable, "-m", "auteur_engine"),
     )
     return (
         Part("gateway", PartKind.GATEWAY, gateway, machine.environment(PartKind.GATEWAY), root, machine.url),
@@ -130,14 +131,19 @@ def agents(machine: Machine, runners: Sequence[Registered]) -> dict[str, Part]:
     }
 
 
-def _agent(machine: Machine, entry: Registered, name: str) -> Part:
+def extra_agent(machine: Machine, entry: Registered) -> Part:
+    """One more worker, beside those of the supervisor: its scratch folder is its own, and emptied at its start."""
+    return _agent(machine, entry, f"runner-{entry.name}", scratch=f"runner-{entry.name}-{os.getpid()}")
+
+
+def _agent(machine: Machine, entry: Registered, name: str, *, scratch: str = "") -> Part:
     launch = entry.launch
     argv = (
         *(sys.executable, "-m", "auteur_runner", "agent"),
         *("--runner", entry.name),
         *("--python", launch.python),
         *("--target", launch.target),
-        *("--scratch", str(machine.layout.scratch / name)),
+        *("--scratch", str(machine.layout.scratch / (scratch or name))),
         *(("--directory", str(launch.directory)) if launch.directory else ()),
     )
     return Part(

@@ -80,7 +80,7 @@ def test_of_our_code_it_has_what_its_program_imports(podman: Compose, images: Im
     ("name", "module"),
     [
         ("gateway", "auteur_gateway.app"),
-        ("engine", "auteur_standalone.engine.engine"),
+        ("engine", "auteur_engine.engine"),
         ("operator", "auteur_operator"),
         ("runner-diffusion", "auteur_runner.agent.program"),
     ],

@@ -262,8 +262,6 @@ def envelope(job: GenerationJob, data: FactData, source: str = "engine", *, with
     return Envelope(
         id=str(uuid.uuid4()),
         source=source,
-        type=f"job.{data.fact.value}",
-        subject=f"{job.metadata.namespace}/{job.metadata.name}",
         time=now(),
         namespace=job.metadata.namespace,
         project=job.spec.project,

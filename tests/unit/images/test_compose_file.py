@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from auteur_engine.settings import Settings as EngineSettings
 from auteur_gateway.settings import Settings as GatewaySettings
 from auteur_runner.agent.settings import AgentSettings
-from auteur_standalone.engine.settings import Settings as EngineSettings
 from tests.unit.images.dockerfiles import CHECKOUT
 from tests.unit.standalone.test_env_example import variables
 

@@ -20,7 +20,7 @@ from tests.unit.images.dockerfiles import (
 RUNNER = "auteur_runner.__main__"
 PROGRAMS = {
     "gateway": "auteur_gateway.__main__",
-    "engine": "auteur_standalone.engine.__main__",
+    "engine": "auteur_engine.__main__",
     "operator": "auteur_operator.__main__",
     "nats": "",
     "store": "",

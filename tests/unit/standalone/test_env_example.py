@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from auteur_engine.settings import Settings as EngineSettings
 from auteur_gateway.settings import Settings as GatewaySettings
 from auteur_runner.agent.settings import AgentSettings
-from auteur_standalone.engine.settings import Settings as EngineSettings
 from auteur_standalone.settings import Settings
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"

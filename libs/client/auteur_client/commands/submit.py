@@ -8,7 +8,6 @@ import typer
 
 from auteur_client.commands.options import Brief, BriefOutput, Folder, Server, Timeout
 
-
 Words = Annotated[
     list[str] | None,
     typer.Argument(
