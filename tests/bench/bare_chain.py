@@ -31,7 +31,7 @@ from nats.js.client import JetStreamContext
 READY = "ready"
 """What engine and worker print when they listen: they have no door to knock at."""
 _LARGEST_GROUP = 256
-_COMMANDS, _WORK, _CLAIMS = "commands", "work", "claims"
+COMMANDS, WORK, CLAIMS = "commands", "work", "claims"
 
 Publish = Callable[[bytes], Awaitable[object]]
 
@@ -104,14 +104,14 @@ async def engine(client: Client, stream: JetStreamContext, commits: Commits, *, 
         await commits.add(message.data)
         await message.ack()
         if orders:
-            await stream.publish(_WORK, message.data)
+            await stream.publish(WORK, message.data)
 
     async def on_claim(message: Msg) -> None:
         await commits.add(message.data)
         await message.respond(b"granted")
 
-    await client.subscribe(_CLAIMS, cb=on_claim)
-    await stream.subscribe(_COMMANDS, durable="engine", cb=on_command, manual_ack=True)
+    await client.subscribe(CLAIMS, cb=on_claim)
+    await stream.subscribe(COMMANDS, durable="engine", cb=on_command, manual_ack=True)
     await _for_ever()
 
 
@@ -122,11 +122,11 @@ async def worker(client: Client, stream: JetStreamContext, ledger: Path) -> None
     hand = process.stdin
 
     async def on_order(message: Msg) -> None:
-        await client.request(_CLAIMS, message.data, timeout=10)
+        await client.request(CLAIMS, message.data, timeout=10)
         await message.ack()
         hand.write(message.data + b"\n")
 
-    await stream.subscribe(_WORK, durable="worker", cb=on_order, manual_ack=True)
+    await stream.subscribe(WORK, durable="worker", cb=on_order, manual_ack=True)
     await _for_ever()
 
 
@@ -142,17 +142,21 @@ async def _for_ever() -> None:
     await asyncio.Event().wait()
 
 
-@contextlib.asynccontextmanager
-async def _connected(arguments: argparse.Namespace) -> AsyncIterator[tuple[Client, JetStreamContext]]:
-    client = await nats.connect(arguments.nats, user=arguments.user, password=arguments.password)
+async def durable_streams(client: Client) -> JetStreamContext:
     stream = client.jetstream()
-    for subject in (_COMMANDS, _WORK):
+    for subject in (COMMANDS, WORK):
         config = StreamConfig(
             name=subject.upper(), subjects=[subject], retention=RetentionPolicy.WORK_QUEUE, storage=StorageType.FILE
         )
         await stream.add_stream(config)
+    return stream
+
+
+@contextlib.asynccontextmanager
+async def _connected(arguments: argparse.Namespace) -> AsyncIterator[tuple[Client, JetStreamContext]]:
+    client = await nats.connect(arguments.nats, user=arguments.user, password=arguments.password)
     try:
-        yield client, stream
+        yield client, await durable_streams(client)
     finally:
         await client.close()
 
@@ -164,7 +168,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     async with _connected(arguments) as (client, stream):
         match arguments.role:
             case "gateway":
-                await gateway(arguments.port, Commits(arguments.database), lambda body: stream.publish(_COMMANDS, body))
+                await gateway(arguments.port, Commits(arguments.database), lambda body: stream.publish(COMMANDS, body))
             case "engine":
                 await engine(client, stream, Commits(arguments.database), orders=arguments.orders)
             case _:

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.bench.floors import bare_chain
+from tests.bench.ledger import await_entry, entries
 from tests.bench.table import Figure, percentile, show
 from tests.support.echo import LEDGER
 from tests.support.stack import running
@@ -23,28 +24,14 @@ def measure(url: str, ledger: Path, jobs: int) -> list[float]:
     took = []
     with httpx.Client(base_url=url, timeout=30) as client:
         for number in range(jobs):
-            already = _entries(ledger)
+            already = len(entries(ledger))
             sent = time.time_ns()
             reply = client.post("/v1/generations", json={"function": "echo", "params": {"text": str(number)}})
             reply.raise_for_status()
-            entered = _await_entry(ledger, already)
+            entered = await_entry(ledger, already)
             took.append((entered - sent) / 1e6)
             _await_end(client, reply.json()["status_url"])
     return took
-
-
-def _entries(ledger: Path) -> list[str]:
-    return ledger.read_text().splitlines() if ledger.exists() else []
-
-
-def _await_entry(ledger: Path, already: list[str]) -> int:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        lines = _entries(ledger)
-        if len(lines) > len(already):
-            return int(lines[-1].split()[2])
-        time.sleep(0.002)
-    raise AssertionError("the job did not run within 30 s")
 
 
 def _await_end(client: httpx.Client, url: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from auteur_kit.settings import NatsSettings
 from tests.bench.bare_chain import READY
 from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess, nats_server
@@ -56,11 +57,20 @@ def bare_chain(folder: Path, ledger: Path | None = None) -> Iterator[str]:
     folder.mkdir()
     server, nats = nats_server(folder / "nats")
     (port,) = free_ports(1)
-    bus = ("--nats", nats.url, "--user", nats.user, "--password", nats.password.get_secret_value())
-    with started(server, _bare("engine", folder, 0, *bus, *(("--orders",) if ledger else ()))):
-        worker = (_bare("worker", folder, 0, *bus, "--ledger", str(ledger)),) if ledger else ()
-        with started(*worker, _bare("gateway", folder, port, *bus)):
-            yield f"http://127.0.0.1:{port}"
+    bus = _bus(nats)
+    engine = _bare("engine", folder, 0, *bus, *(("--orders",) if ledger else ()))
+    worker = (bare_worker(folder, nats, ledger),) if ledger else ()
+    with started(server, engine, *worker, _bare("gateway", folder, port, *bus)):
+        yield f"http://127.0.0.1:{port}"
+
+
+def bare_worker(folder: Path, nats: NatsSettings, ledger: Path) -> ServerProcess:
+    """Not yet started."""
+    return _bare("worker", folder, 0, *_bus(nats), "--ledger", str(ledger))
+
+
+def _bus(nats: NatsSettings) -> tuple[str, ...]:
+    return ("--nats", nats.url, "--user", nats.user, "--password", nats.password.get_secret_value())
 
 
 def _bare(role: str, folder: Path, port: int, *words: str) -> ServerProcess:

@@ -1,5 +1,6 @@
 """The floor of the operator: it sees the same watch events through the same client, makes the same calls, says as many
-facts on NATS, and decides nothing. Jobs and statuses are those of the first job, under another name.
+facts on NATS, and decides nothing. Jobs and statuses are those of the first job, under another name. Where the runner
+has warm workers it orders, and grants what is claimed, as the engine of `tests.bench.bare_chain` does.
 
 `python -m tests.bench.cluster.bare_operator NATS_URL USER PASSWORD`
 """
@@ -15,6 +16,7 @@ from typing import Any
 import kopf
 import nats
 import uvloop
+from nats.aio.msg import Msg
 from nats.js.api import StorageType, StreamConfig
 from nats.js.client import JetStreamContext
 
@@ -25,7 +27,7 @@ from auteur_lifecycle.resolve import resolve
 from auteur_operator import handlers
 from auteur_operator.cluster import Cluster, configuration, path_of
 from auteur_operator.desired import Surroundings, attempt_job
-from tests.bench.bare_chain import READY
+from tests.bench.bare_chain import CLAIMS, READY, WORK, durable_streams
 
 _COLLECT = (50_000, 20, 50)
 """As the operator's."""
@@ -102,14 +104,25 @@ class BareOperator:
 
     async def _dispatch(self, key: Key, raw: Raw) -> None:
         space = key[0]
-        template = self._templates.get(space)
+        runner, template = self._runners[space], self._templates.get(space)
         if template is None:
-            template = self._templates[space] = Template(raw, self._runners[space])
-        await self._cluster.make(path_of("batch/v1", "jobs", space), template.job_of(raw["metadata"]))
+            template = self._templates[space] = Template(raw, runner)
+        warm = runner.spec.tiers[0].warm.max > 0
+        if not warm:
+            await self._cluster.make(path_of("batch/v1", "jobs", space), template.job_of(raw["metadata"]))
         raw["status"] = template.status_of(raw["metadata"])
         await self._write(key, raw)
         self._dispatched[key].set_result(raw)
+        if warm:
+            await self._stream.publish(WORK, json.dumps(key).encode())
         await self._say(raw, "accepted", "dispatched")
+
+    async def on_claim(self, message: Msg) -> None:
+        space, name = json.loads(message.data)
+        raw = await self._dispatched[space, name]
+        raw["status"]["phase"] = "Running"
+        await self._write((space, name), raw)
+        await message.respond(b"granted")
 
     async def _finish(self, key: Key) -> None:
         raw = await self._dispatched[key]  # its pod may be quicker than our own write
@@ -152,11 +165,12 @@ def _dispatched(plan: Plan) -> Raw:
 
 async def main(url: str, user: str, password: str) -> None:
     client = await nats.connect(url, user=user, password=password)
-    stream = client.jetstream()
+    stream = await durable_streams(client)
     await stream.add_stream(StreamConfig(name="EVENTS", subjects=[f"{_EVENTS}.>"], storage=StorageType.MEMORY))
     access = await configuration()
     cluster = Cluster(access)
     bare = BareOperator(cluster, stream)
+    await client.subscribe(CLAIMS, cb=bare.on_claim)
     running = asyncio.create_task(bare.run())
     await asyncio.sleep(0)  # its group is open before anybody is told of anything
     await kopf.spawn_tasks(
