@@ -16,7 +16,7 @@ import pytest
 from auteur_contracts import names, subjects
 from auteur_contracts.orders import Order, Outcome, RefusalReason, Report, TerminationMessage
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_kit import streams
+from auteur_kit import streams, trace
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
@@ -257,13 +257,14 @@ def test_the_function_cannot_read_the_agents_environment() -> None:
     assert told.stdout == "0\n"
 
 
-async def test_the_spans_of_a_pod_belong_to_the_trace_that_its_environment_names(
-    claims: Claims, start_pod: StartPod, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("named", ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""])
+async def test_the_spans_of_a_pod_belong_to_the_trace_that_its_environment_names_or_else_to_its_jobs_uid(
+    claims: Claims, start_pod: StartPod, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
-    trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    _, trace_id, parent, _ = (named or trace.of_uid("uid-alley")).split("-")
     claims.params = {"fail": "user"}
     with collecting() as collector:
-        monkeypatch.setenv("TRACEPARENT", f"00-{trace_id}-{parent}-01")
+        monkeypatch.setenv("TRACEPARENT", named)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         await start_pod(order("alley")).exit_code()
     assert {span.trace_id for span in collector.spans} == {trace_id}
