@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /usr/bin/env bash
 BIN := .venv/bin
-PYTHONS := libs operator services tests images/runners
+PYTHONS := libs operator services scripts tests images/runners
 
 .PHONY: help demo up down logs status dev test unit e2e chaos lint fmt bench bench-cluster build images
 
