@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from auteur_contracts import names
+from auteur_contracts.catalogue import NOMINAL_SHARE
 from auteur_contracts.orders import Order
 from auteur_contracts.resources import (
     Allocation,
@@ -32,8 +33,6 @@ DEVICE_CLASS = "gpu.nvidia.com"
 GPU = "nvidia.com/gpu"
 GPU_MEMORY = "nvidia.com/gpu.memory"
 """MiB of one card, as GPU feature discovery labels the node."""
-NOMINAL = 0.9
-"""A card counts from 0.9 × its nominal size: a "24 GB" card has 22.5 GiB to offer."""
 SPEC_HASH = f"{names.GROUP}/spec-hash"
 _USER = 65532
 _SCRATCH = "/tmp"  # noqa: S108  # of the container, an empty volume of its own
@@ -313,7 +312,7 @@ def uses_dra(runner: FunctionRunner, around: Surroundings) -> bool:
 
 def least_memory_mib(vram_gigabytes: float) -> int:
     """What a card must have to count as one of this size."""
-    return int(vram_gigabytes * NOMINAL * 1024)
+    return int(vram_gigabytes * NOMINAL_SHARE * 1024)
 
 
 def claim_template_name(vram_gigabytes: float) -> str:

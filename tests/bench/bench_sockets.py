@@ -50,8 +50,6 @@ def fact(project: int, number: int) -> Envelope:
     return Envelope(
         id=f"{project}-{number}",
         source="bench",
-        type="job.progressed",
-        subject=f"default/job-{project}",
         time=datetime.now(UTC),
         namespace="default",
         project=f"p-{project}",

@@ -25,9 +25,9 @@ CHECKOUT = Path(__file__).parents[2]
 class Stack:
     """Not started by itself: call `up`. `end` leaves nothing running."""
 
-    def __init__(self, home: Path, *, port: int = 0, **environment: str) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         self.layout = Layout(home)
-        self.port = port or free_ports(1)[0]
+        self.port = free_ports(1)[0]
         self._env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTEUR_")},
             "AUTEUR_HOME": str(home),
@@ -140,7 +140,6 @@ class Stack:
         _, reply = wait_for(
             lambda: answer if (answer := self.call("POST", "/v1/generations", asked))[0] == 202 else None,
             f"{asked} to be accepted",
-            seconds=60,
         )
         return str(reply["job_id"])
 

@@ -1,9 +1,16 @@
-"""NATS subjects: built and parsed here and nowhere else. Order of tokens: who may listen, then what happened."""
+"""NATS subjects: built and parsed here and nowhere else. Order of tokens: who may listen, then what happened.
+
+Facts, commands and queries name the kind of resource they are about. A job's have types of their own, because its words
+are fixed here; those of every other kind are `Event`, `Command` and `Query`.
+"""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+JOB: Final = "job"
+"""The kind of a GenerationJob, as a token."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -54,6 +61,54 @@ def _join(*tokens: str) -> str:
     return ".".join(tokens)
 
 
+def _other(kind: str) -> str:
+    """A job's subjects have types of their own: two ways to write one subject would read back as one of them."""
+    if kind == JOB:
+        raise ValueError("a job's subjects are JobFact, JobCommand and JobQuery")
+    return kind
+
+
+@dataclass(frozen=True)
+class Event:
+    """A fact of a resource of any kind but a job."""
+
+    namespace: str
+    project: str
+    kind: str
+    id: str
+    fact: str
+
+    def __str__(self) -> str:
+        return _join("auteur", "event", "v1", self.namespace, self.project, _other(self.kind), self.id, self.fact)
+
+
+@dataclass(frozen=True)
+class Command:
+    """An order about a resource of any kind but a job."""
+
+    namespace: str
+    kind: str
+    name: str
+    verb: str
+
+    def __str__(self) -> str:
+        return _join("auteur", "command", "v1", self.namespace, _other(self.kind), self.name, self.verb)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question about one resource of any kind but a job or, without a name, about all of the kind."""
+
+    namespace: str
+    kind: str
+    verb: str
+    name: str | None = None
+
+    def __str__(self) -> str:
+        about = () if self.name is None else (self.name,)
+        return _join("auteur", "query", "v1", self.namespace, _other(self.kind), *about, self.verb)
+
+
 @dataclass(frozen=True)
 class JobFact:
     namespace: str
@@ -62,7 +117,7 @@ class JobFact:
     fact: Fact
 
     def __str__(self) -> str:
-        return _join("auteur", "event", "v1", self.namespace, self.project, "job", self.uid, self.fact.value)
+        return _join("auteur", "event", "v1", self.namespace, self.project, JOB, self.uid, self.fact.value)
 
 
 @dataclass(frozen=True)
@@ -72,7 +127,7 @@ class JobCommand:
     verb: Verb
 
     def __str__(self) -> str:
-        return _join("auteur", "command", "v1", self.namespace, "job", self.name, self.verb.value)
+        return _join("auteur", "command", "v1", self.namespace, JOB, self.name, self.verb.value)
 
 
 @dataclass(frozen=True)
@@ -124,13 +179,20 @@ class Claim:
 class JobQuery:
     namespace: str
     what: str
-    """`get` or `list`."""
+    """`list`."""
 
     def __str__(self) -> str:
-        return _join("auteur", "query", "v1", self.namespace, "job", self.what)
+        return _join("auteur", "query", "v1", self.namespace, JOB, self.what)
 
 
-Subject = JobFact | JobCommand | Work | ReportOf | Heartbeat | CancelSignal | Claim | JobQuery
+Subject = JobFact | JobCommand | JobQuery | Event | Command | Query | Work | ReportOf | Heartbeat | CancelSignal | Claim
+
+
+def event(namespace: str, project: str, kind: str, id_: str, fact: str) -> JobFact | Event:
+    """The subject of a fact, whatever it is about. `id_` is the resource's uid."""
+    if kind == JOB:
+        return JobFact(namespace, project, id_, Fact(fact))
+    return Event(namespace, project, kind, id_, fact)
 
 
 def parse(subject: str) -> Subject:
@@ -143,24 +205,72 @@ def parse(subject: str) -> Subject:
 
 def _read(subject: str) -> Subject:
     match subject.split("."):
-        case ["auteur", "event", "v1", namespace, project, "job", uid, fact]:
-            return JobFact(namespace, project, uid, Fact(fact))
-        case ["auteur", "command", "v1", namespace, "job", name, verb]:
-            return JobCommand(namespace, name, Verb(verb))
-        case ["auteur", "work", "v1", pool, uid]:
-            return Work(pool, uid)
-        case ["auteur", "report", "v1", pool, uid, attempt]:
-            return ReportOf(pool, uid, int(attempt))
-        case ["auteur", "worker", "v1", pool, worker]:
-            return Heartbeat(pool, worker)
-        case ["auteur", "signal", "v1", uid, attempt, "cancel"]:
-            return CancelSignal(uid, int(attempt))
-        case ["auteur", "claim", "v1", namespace]:
-            return Claim(namespace)
-        case ["auteur", "query", "v1", namespace, "job", what]:
-            return JobQuery(namespace, what)
+        case ["auteur", "event" | "command" | "query" as tree, "v1", namespace, *rest]:
+            found = _of_a_resource(tree, namespace, rest)
+        case ["auteur", tree, "v1", *rest]:
+            found = _of_an_attempt(tree, rest)
         case _:
-            raise ValueError(f"{subject!r} is not a subject of Auteur")
+            found = None
+    if found is None:
+        raise ValueError(f"{subject!r} is not a subject of Auteur")
+    return found
+
+
+def _of_a_resource(tree: str, namespace: str, rest: list[str]) -> Subject | None:
+    match [tree, *rest]:
+        case ["event", project, kind, id_, fact]:
+            return event(namespace, project, kind, id_, fact)
+        case ["command", "job", name, verb]:
+            return JobCommand(namespace, name, Verb(verb))
+        case ["command", kind, name, verb]:
+            return Command(namespace, kind, name, verb)
+        case ["query", "job", what]:
+            return JobQuery(namespace, what)
+        case ["query", kind, verb]:
+            return Query(namespace, kind, verb)
+        case ["query", kind, name, verb]:
+            return Query(namespace, kind, verb, name)
+        case _:
+            return None
+
+
+def _of_an_attempt(tree: str, rest: list[str]) -> Subject | None:
+    match [tree, *rest]:
+        case ["work", pool, uid]:
+            return Work(pool, uid)
+        case ["report", pool, uid, attempt]:
+            return ReportOf(pool, uid, int(attempt))
+        case ["worker", pool, worker]:
+            return Heartbeat(pool, worker)
+        case ["signal", uid, attempt, "cancel"]:
+            return CancelSignal(uid, int(attempt))
+        case ["claim", namespace]:
+            return Claim(namespace)
+        case _:
+            return None
+
+
+# ── filters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def events(kind: str, fact: str) -> str:
+    """One fact of every resource of a kind, in every namespace and project."""
+    return f"auteur.event.v1.*.*.{_join(kind)}.*.{_join(fact)}"
+
+
+def commands(kind: str) -> str:
+    """Every command about resources of a kind."""
+    return f"auteur.command.v1.*.{_join(kind)}.*.*"
+
+
+def queries(kind: str, verb: str) -> str:
+    """One question about a kind as a whole, in every namespace."""
+    return f"auteur.query.v1.*.{_join(kind)}.{_join(verb)}"
+
+
+def namespace_events(namespace: str) -> str:
+    """Every fact of a namespace."""
+    return f"{_join('auteur', 'event', 'v1', namespace)}.>"
 
 
 def project_events(namespace: str, project: str) -> str:

@@ -2,24 +2,12 @@
 ignored.
 """
 
-from dataclasses import dataclass
-
-from auteur_contracts.resources import Allocation, FunctionRunnerSpec, GenerationJobSpec, Warm
+from auteur_contracts.catalogue import Platform
+from auteur_contracts.errors import Code, InvalidRequest
+from auteur_contracts.resources import Allocation, FunctionRunner, FunctionRunnerSpec, GenerationJobSpec, Warm
 from auteur_contracts.vocabulary import Reason
+from auteur_lifecycle.parameters import check_schemas
 from auteur_lifecycle.refusal import Refusal
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What a deployment acts on."""
-
-    queues: bool
-    """Kueue queues: a cluster's business."""
-    params_from: bool
-    """Parameters read out of other jobs' JSON outputs."""
-    pods: bool = False
-    """Workers are pods: they have images, nodes, volumes and a pool that grows and shrinks."""
-
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
 CLUSTER = Platform(queues=True, params_from=False, pods=True)
@@ -61,6 +49,14 @@ def unsupported_runner(spec: FunctionRunnerSpec, platform: Platform = ONE_MACHIN
     if kept is not None:
         return _pods_only(f"tiers[{kept.quality}].warm", 'Leave it out, and say with "workers" how many serve.')
     return None
+
+
+def check_runner(runner: FunctionRunner, platform: Platform = ONE_MACHINE) -> None:
+    """Raises InvalidRequest for a runner that cannot be served here, or whose requests nobody could check."""
+    if wrong := check_schemas(runner):
+        raise InvalidRequest(wrong)
+    if refusal := unsupported_runner(runner.spec, platform):
+        raise InvalidRequest(refusal.text, code=Code.NOT_SUPPORTED)
 
 
 def _pods_only(field: str, remedy: str) -> Refusal:

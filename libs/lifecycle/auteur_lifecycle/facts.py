@@ -59,8 +59,6 @@ def envelope(job: GenerationJob, fact: DecidedFact, *, source: str, now: datetim
     return Envelope(
         id=names.event_id(meta.uid, fact.attempt, fact.fact.value, discriminator),
         source=source,
-        type=f"job.{fact.fact.value}",
-        subject=f"{meta.namespace}/{meta.name}",
         time=now,
         namespace=meta.namespace,
         project=job.spec.project,

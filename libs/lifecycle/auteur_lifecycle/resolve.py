@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from auteur_contracts import names
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.resources import (
     FunctionDeclaration,
     FunctionRunner,
@@ -16,7 +17,7 @@ from auteur_contracts.resources import (
     TierDeclaration,
 )
 from auteur_contracts.vocabulary import Reason
-from auteur_lifecycle.capabilities import ONE_MACHINE, Platform, unsupported
+from auteur_lifecycle.capabilities import ONE_MACHINE, unsupported
 from auteur_lifecycle.parameters import check_parameters
 from auteur_lifecycle.refusal import Refusal
 

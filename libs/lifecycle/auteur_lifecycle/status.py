@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auteur_contracts import names
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.orders import ClaimRequest, Outcome, RefusalReason, Report
 from auteur_contracts.quantities import MAX_OUTPUTS, MAX_WARNINGS
 from auteur_contracts.resources import (
@@ -21,7 +22,7 @@ from auteur_contracts.resources import (
     derive_phase,
 )
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Phase, Reason
-from auteur_lifecycle.capabilities import ONE_MACHINE, Platform
+from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.cost import add, cost_of
 from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
 from auteur_lifecycle.refusal import Refusal
@@ -96,6 +97,24 @@ def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> Gen
     if held and held.status is _FALSE and held.reason is reason and held.message == message:
         return job.status
     return _change(job, now, (ConditionType.DISPATCHED, _FALSE, reason, message))
+
+
+def stall(job: GenerationJob, why: str, now: datetime) -> GenerationJobStatus:
+    """Deciding about the job fails again and again, by a fault of ours."""
+    told = f"It cannot be looked after, by a fault of Auteur: {why}. It is tried again; tell its maintainers."
+    return (
+        job.status
+        if job.status.finished
+        else _change(job, now, (ConditionType.STALLED, _TRUE, Reason.PLATFORM_FAILED, told))
+    )
+
+
+def recover(job: GenerationJob) -> GenerationJobStatus:
+    """Deciding about it works (again)."""
+    if job.status.condition(ConditionType.STALLED) is None:
+        return job.status
+    kept = tuple(held for held in job.status.conditions if held.type is not ConditionType.STALLED)
+    return job.status.model_copy(update={"conditions": kept})
 
 
 # ── one attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────

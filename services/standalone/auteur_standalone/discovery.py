@@ -16,6 +16,7 @@ from auteur_client.home import is_checkout
 from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.private import for_strangers
+from auteur_lifecycle.capabilities import check_runner
 from auteur_standalone import registration
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
@@ -95,7 +96,7 @@ async def describe(launch: Launch) -> FunctionRunner:
             f"{error.errors(include_url=False)[0]['msg']}",
             hint="install the same version of auteur in both environments",
         ) from error
-    registration.check(described)
+    check_runner(described)
     return described
 
 

@@ -79,7 +79,7 @@ async def _measure(rig: Rig) -> list[float]:
     async with connected(rig) as cluster, Bus.connect(rig.nats, name="bench") as bus:
         await namespace(cluster, _SPACE)
         await put(cluster, _runner(), "functionrunners")
-        await bus.listen(f"auteur.event.v1.{_SPACE}.>", on_fact)
+        await bus.listen(subjects.namespace_events(_SPACE), on_fact)
         loop = asyncio.get_running_loop()
         for number in range(-3, _JOBS):  # the first ones warm everything up
             name = f"warm-{number + 3}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auteur_standalone import processes, state
-from auteur_standalone.starting import SUPERVISOR
+from auteur_standalone.launcher import SUPERVISOR
 from auteur_standalone.state import PartReport, PartState, StackState
 from tests.support.stack import AUTEUR, Stack
 

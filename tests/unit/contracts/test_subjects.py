@@ -8,11 +8,14 @@ from auteur_contracts import subjects
 from auteur_contracts.subjects import (
     CancelSignal,
     Claim,
+    Command,
+    Event,
     Fact,
     Heartbeat,
     JobCommand,
     JobFact,
     JobQuery,
+    Query,
     ReportOf,
     Subject,
     Verb,
@@ -21,6 +24,7 @@ from auteur_contracts.subjects import (
 )
 
 tokens = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
+kinds = tokens.filter(lambda kind: kind != subjects.JOB)
 attempts = st.integers(min_value=0, max_value=10**6)
 anything: st.SearchStrategy[Subject] = st.one_of(
     st.builds(JobFact, tokens, tokens, tokens, st.sampled_from(Fact)),
@@ -30,7 +34,10 @@ anything: st.SearchStrategy[Subject] = st.one_of(
     st.builds(Heartbeat, tokens, tokens),
     st.builds(CancelSignal, tokens, attempts),
     st.builds(Claim, tokens),
-    st.builds(JobQuery, tokens, st.sampled_from(["get", "list"])),
+    st.builds(JobQuery, tokens, tokens),
+    st.builds(Event, tokens, tokens, kinds, tokens, tokens),
+    st.builds(Command, tokens, kinds, tokens, tokens),
+    st.builds(Query, tokens, kinds, tokens, st.none() | tokens),
 )
 
 LITERALS = {
@@ -41,7 +48,12 @@ LITERALS = {
     "auteur.worker.v1.diffusion.w-1": Heartbeat("diffusion", "w-1"),
     "auteur.signal.v1.u-1.3.cancel": CancelSignal("u-1", 3),
     "auteur.claim.v1.default": Claim("default"),
-    "auteur.query.v1.default.job.get": JobQuery("default", "get"),
+    "auteur.query.v1.default.job.list": JobQuery("default", "list"),
+    "auteur.event.v1.default.ads.film.u-2.advanced": Event("default", "ads", "film", "u-2", "advanced"),
+    "auteur.event.v1.default.ads.asset.u-3.added": Event("default", "ads", "asset", "u-3", "added"),
+    "auteur.command.v1.default.film.headphones.approve": Command("default", "film", "headphones", "approve"),
+    "auteur.query.v1.default.film.list": Query("default", "film", "list"),
+    "auteur.query.v1.default.film.headphones.estimate": Query("default", "film", "estimate", "headphones"),
 }
 
 
@@ -73,6 +85,9 @@ def test_a_token_that_could_mean_something_to_nats_is_refused(token: str) -> Non
         subjects.project_events("default", token)
     with pytest.raises(ValueError, match="cannot be a part of a NATS subject"):
         subjects.pool_work(token)
+    for build in (subjects.events, subjects.queries):
+        with pytest.raises(ValueError, match="cannot be a part of a NATS subject"):
+            build(subjects.JOB, token)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,33 @@ def test_a_foreign_subject_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    "subject",
+    [
+        Event("default", "film", "job", "u-1", "succeeded"),
+        Command("default", "job", "demo-1", "cancel"),
+        Query("default", "job", "list"),
+    ],
+)
+def test_a_job_has_one_way_to_be_written(subject: Subject) -> None:
+    with pytest.raises(ValueError, match="a job's subjects are"):
+        str(subject)
+
+
+def test_a_fact_of_any_kind_has_one_builder() -> None:
+    assert subjects.event("default", "film", "job", "u-1", "succeeded") == JobFact(
+        "default", "film", "u-1", Fact.SUCCEEDED
+    )
+    assert subjects.event("default", "ads", "film", "u-2", "advanced") == Event(
+        "default", "ads", "film", "u-2", "advanced"
+    )
+
+
 def test_filters_cover_what_they_are_for() -> None:
+    assert subjects.namespace_events("default") == "auteur.event.v1.default.>"
+    assert subjects.events(subjects.JOB, Fact.PROGRESSED) == "auteur.event.v1.*.*.job.*.progressed"
+    assert subjects.commands(subjects.JOB) == "auteur.command.v1.*.job.*.*"
+    assert subjects.queries(subjects.JOB, "list") == "auteur.query.v1.*.job.list"
     assert subjects.project_events("default", "film") == "auteur.event.v1.default.film.>"
     assert subjects.pool_work("diffusion") == "auteur.work.v1.diffusion.*"
 

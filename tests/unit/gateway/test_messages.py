@@ -50,8 +50,6 @@ def fact(data: FactData, node_id: str = "node-1") -> Envelope:
     return Envelope(
         id="fact",
         source="engine",
-        type=f"job.{data.fact.value}",
-        subject="default/star",
         time=NOON,
         namespace="default",
         project="demo",

@@ -15,8 +15,6 @@ def fact(data: FactData) -> Envelope:
     return Envelope(
         id="x",
         source="w",
-        type=f"job.{data.fact.value}",
-        subject="default/star",
         time=NOON,
         namespace="default",
         project="demo",

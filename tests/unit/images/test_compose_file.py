@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from auteur_engine.settings import Settings as EngineSettings
 from auteur_gateway.settings import Settings as GatewaySettings
 from auteur_runner.agent.settings import AgentSettings
-from auteur_standalone.engine.settings import Settings as EngineSettings
 from tests.unit.images.dockerfiles import CHECKOUT
 from tests.unit.standalone.test_env_example import variables
 
@@ -17,7 +18,11 @@ TEXT = (CHECKOUT / "compose.yaml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 WORKERS = [name for name in SERVICES if name.startswith("worker-")]
-SETTINGS = {"gateway": GatewaySettings, "engine": EngineSettings, **dict.fromkeys(WORKERS, AgentSettings)}
+SETTINGS: dict[str, type[BaseModel]] = {
+    "gateway": GatewaySettings,
+    "engine": EngineSettings,
+    **dict.fromkeys(WORKERS, AgentSettings),
+}
 
 every = pytest.mark.parametrize("name", SERVICES)
 

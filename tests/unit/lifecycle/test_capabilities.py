@@ -2,9 +2,10 @@
 
 import pytest
 
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.resources import FunctionRunnerSpec
 from auteur_contracts.vocabulary import Reason
-from auteur_lifecycle.capabilities import Platform, unsupported_runner
+from auteur_lifecycle.capabilities import unsupported_runner
 
 TIER = {"quality": "draft", "pipeline": "p"}
 RUNNER = {"functions": [{"name": "f", "paramsSchema": {}}], "tiers": [TIER], "command": ["python"], "workers": 2}

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.names import TierPool, seed_of
 from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan, PlannedInput, Tier
 from auteur_contracts.vocabulary import Quality, Reason
-from auteur_lifecycle.capabilities import CLUSTER, Platform, unsupported
+from auteur_lifecycle.capabilities import CLUSTER, unsupported
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import digest_of, resolve
 from tests.unit.lifecycle.making import SCHEMA, UID, job, runner

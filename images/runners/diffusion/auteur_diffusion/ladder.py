@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auteur_contracts.catalogue import counts_as
 from auteur_contracts.vocabulary import Reason
 from auteur_runner import InvalidRequest, PlatformError
 
 UNLIMITED = 1 << 40
-CARD_SHARE = 0.9
-"""A card counts from 0.9 × its nominal size: drivers and firmware take their part."""
 
 
 class Dtype(StrEnum):
@@ -106,7 +105,7 @@ def rungs_of(vram_gigabytes: float, optimizations: Iterable[str]) -> tuple[Rung,
 
 def check_card(total_gib: float, vram_gigabytes: float) -> None:
     """Raises PlatformError for a card that is too small, or absent (0)."""
-    if total_gib >= CARD_SHARE * vram_gigabytes:
+    if counts_as(total_gib, vram_gigabytes):
         return
     has = f"has one with {total_gib:.0f} GiB" if total_gib else "has none"
     raise PlatformError(f"This tier needs a CUDA card with {vram_gigabytes:g} GB of memory; this machine {has}.")

@@ -206,8 +206,6 @@ def fact_of(order: Order, node_id: str, worker: str, data: WorkerFact, number: i
     return Envelope(
         id=names.event_id(order.uid, order.attempt, data.fact, str(number)),
         source=worker,
-        type=f"job.{data.fact}",
-        subject=f"{order.namespace}/{order.name}",
         time=now,
         namespace=order.namespace,
         project=order.project,
