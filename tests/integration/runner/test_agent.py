@@ -30,6 +30,7 @@ from auteur_kit.store import Store
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
+from auteur_runner.agent.setup import Setup
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
 from tests.integration.runner.conftest import ROOT
@@ -94,7 +95,7 @@ async def _agent(
     ).model_copy(update=changes)
     times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
     async with Bus.connect(nats, name="agent") as own:
-        agent = Agent(identity, times, own, tier=None, pod=pod)
+        agent = Agent(identity, times, own, Setup(identity, tier=None), pod=pod)
         life = asyncio.create_task(agent.run())
         try:
             yield agent

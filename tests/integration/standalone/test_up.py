@@ -199,7 +199,7 @@ def test_in_the_foreground_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> 
     allowed = f"{host},localhost"
     stack = Stack(tmp_path / "home", AUTEUR_GATEWAY__HOST=host, AUTEUR_GATEWAY__ALLOWED_HOSTS=allowed)
     with subprocess.Popen(
-        (AUTEUR, "up", "--foreground"), env=stack._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        (AUTEUR, "up", "--foreground"), env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as up:
         assert up.stdout is not None
         assert "gateway ✓" in up.stdout.readline()
