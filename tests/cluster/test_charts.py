@@ -22,7 +22,7 @@ from auteur_contracts.names import LABEL_ENABLED
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerSpec
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone.servers import LOOPBACK
-from scripts.generator import runners
+from scripts.generator import charts, runners
 from scripts.generator.runners import Offered
 from tests.support import new_runner
 from tests.support.cluster.control_plane import Cluster, ControlPlane
@@ -123,7 +123,10 @@ def as_a_cluster_gets_it(offered: Offered) -> FunctionRunnerSpec:
     """What the runner says of itself; an installation adds where its image is, and how many stay warm."""
     spec = offered.described.spec
     tiers = tuple(tier.model_copy(update={"warm": offered.warm(tier.quality)}) for tier in spec.tiers)
-    return spec.model_copy(update={"image": f"{offered.image}:{VERSION}", "tiers": tiers})
+    told = {**spec.model_dump(mode="json"), "functions": yaml.safe_load(charts.functions(offered.described))}
+    return FunctionRunnerSpec.model_validate(told).model_copy(
+        update={"image": f"{offered.image}:{VERSION}", "tiers": tiers}
+    )
 
 
 def test_runners_are_rendered_as_they_describe_themselves(helm: Helm) -> None:
@@ -144,8 +147,8 @@ def test_a_new_folder_is_a_runner_of_the_chart(helm: Helm, tmp_path: Path) -> No
     new_runner.add_herald(checkout)
     assert new_runner.generate(checkout).returncode == 0
     before, after = (
-        {each["metadata"]["name"]: each for each in helm.resources(str(charts / "auteur-runners"), release="runners")}
-        for charts in (CHARTS, checkout / "charts")
+        {each["metadata"]["name"]: each for each in helm.resources(str(folder / "auteur-runners"), release="runners")}
+        for folder in (CHARTS, checkout / "charts")
     )
     assert after.keys() - before.keys() == {"herald"}
     assert {name: after[name] for name in before} == before
