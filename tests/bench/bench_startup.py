@@ -78,8 +78,12 @@ def start(home: Path) -> Start:
     try:
         began = time.monotonic()
         command = subprocess.Popen((AUTEUR, "up"), env=made.environment, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
-        wait_for(made.layout.address.exists, "the supervisor", seconds=_PATIENCE)
-        wait_for(made.ready, "the stack", seconds=_PATIENCE)
+
+        def is_ready() -> bool:
+            assert command.poll() in (None, 0), f"auteur up failed\n{made.logs()}"
+            return made.layout.address.exists() and made.ready()
+
+        wait_for(is_ready, "the stack", seconds=_PATIENCE)
         ready = time.monotonic() - began
         _, job = wait_for(lambda: _accepted(made), "a picture to be accepted", seconds=_PATIENCE)
         assert command.wait(_PATIENCE) == 0, made.logs()
