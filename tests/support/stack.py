@@ -146,7 +146,6 @@ class Stack:
         _, reply = wait_for(
             lambda: answer if (answer := self.call("POST", "/v1/generations", asked))[0] == 202 else None,
             f"{asked} to be accepted",
-            seconds=60,
         )
         return str(reply["job_id"])
 

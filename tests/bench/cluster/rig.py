@@ -60,7 +60,7 @@ class Rig:
             home=HOME,
             nats=self.nats,
             store=self.store,
-            **settings,
+            wanted=settings,
         )
         made.process.start()
         running = Running(made)
