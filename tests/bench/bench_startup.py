@@ -73,8 +73,7 @@ def start(home: Path) -> Start:
     """As after `make dev`: nothing is running, nothing is known, the runners' environments are there. The picture is
     asked for as soon as anybody could.
     """
-    found = {"AUTEUR_STANDALONE__DISCOVER": "true", "AUTEUR_STANDALONE__ENVIRONMENTS": str(_ENVIRONMENTS)}
-    made = Stack(home, **found)
+    made = Stack(home, AUTEUR_STANDALONE__DISCOVER="true", AUTEUR_STANDALONE__ENVIRONMENTS=str(_ENVIRONMENTS))
     try:
         began = time.monotonic()
         command = subprocess.Popen((AUTEUR, "up"), env=made.environment, cwd=CHECKOUT, stdout=subprocess.DEVNULL)

@@ -16,8 +16,9 @@ import aiohttp
 import httpx
 
 from auteur_contracts import names
+from auteur_control.errors import Exists
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_operator.cluster import Cluster, Exists, configuration, path_of
+from auteur_operator.cluster import Cluster, configuration, path_of
 from tests.bench.floors import program, started
 from tests.support.cluster import kwok
 from tests.support.cluster.control_plane import ControlPlane, Options
