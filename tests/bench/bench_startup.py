@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,15 @@ def parts_alone(home: Path) -> dict[str, float]:
     return took
 
 
+async def _answered(probe: Callable[[], Awaitable[bool]]) -> bool:
+    return await probe()
+
+
 def _alone(part: stack.Part, machine: stack.Machine) -> ServerProcess:
     log, probe = machine.layout.log(part.name), probe_of(part, machine.config)
 
     def answers() -> bool:
-        return asyncio.run(probe()) if probe is not None else "engine ready" in log.read_text()
+        return asyncio.run(_answered(probe)) if probe is not None else "engine ready" in log.read_text()
 
     return ServerProcess(part.name, part.argv, log, answers, env=dict(part.env))
 

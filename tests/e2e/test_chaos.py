@@ -93,7 +93,7 @@ def test_no_accepted_job_is_lost_or_committed_twice_however_the_parts_die(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = tmp_path / "ledger"
-    stack = Stack(tmp_path / "home", **{LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60"})
+    stack = Stack(tmp_path / "home", None, **{LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60"})
     stack.up()
     client = Client(stack.url)
     thread = threading.Thread(target=client.run, name="client")

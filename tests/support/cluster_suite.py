@@ -4,16 +4,14 @@ A module that runs it subclasses `ClusterSuite`, and has the fixtures `cluster` 
 (an empty one).
 """
 
-import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from auteur_contracts import names
-from auteur_operator.cluster import Cluster, Conflicted, Exists, Gone, Invalid, path_of
+from auteur_control.errors import Conflicted, Exists, Gone, Invalid
+from auteur_operator.cluster import Cluster, path_of
 from tests.support.waiting import eventually
 
 Json = dict[str, Any]
@@ -67,39 +65,6 @@ def status_of(made: Json, **status: Any) -> Json:
     """A write of the status alone, as the operator does it."""
     meta = {key: made["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
     return {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": meta, "spec": {}, "status": status}
-
-
-class Heard:
-    """What a watch tells."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-        self.versions: list[int] = []
-
-    def hear(self, kind: str, changed: Json) -> None:
-        if kind != "BOOKMARK":
-            self.events.append((kind, changed["metadata"]["name"]))
-            self.versions.append(int(changed["metadata"]["resourceVersion"]))
-
-    async def until(self, *events: tuple[str, str]) -> None:
-        await eventually(lambda: self.events == list(events), f"{events}", seconds=_SECONDS)
-
-
-@contextlib.asynccontextmanager
-async def watching(cluster: Cluster, path: str, since: str, **query: str) -> AsyncIterator[Heard]:
-    heard = Heard()
-
-    async def listen() -> None:
-        async for kind, changed in cluster.watch(path, since, **query):
-            heard.hear(kind, changed)
-
-    task = asyncio.create_task(listen())
-    try:
-        yield heard
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def names_of(cluster: Cluster, path: str, **query: str) -> list[str]:
@@ -316,7 +281,7 @@ class ClusterSuite:
         assert again["data"] == {"user": "Yw=="}
         assert (await cluster.apply(path, {**manifest, "data": {"user": "Yw=="}}))["data"] == {"user": "Yw=="}
 
-    # ── lists and watches ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def test_lists_are_sorted_and_selected(self, cluster: Cluster, namespace: str) -> None:
         path = path_of("v1", "secrets", namespace)
@@ -329,35 +294,6 @@ class ClusterSuite:
         assert "c" in await names_of(cluster, path_of("v1", "secrets"), labelSelector="b=2")
         with pytest.raises(Invalid, match="not supported"):
             await cluster.list(path_of("v1", "events", namespace), fieldSelector="message=x")
-
-    async def test_a_watch_tells_what_happened_since_the_list(self, cluster: Cluster, namespace: str) -> None:
-        path = path_of("v1", "secrets", namespace)
-        await cluster.make(path, secret("before"))
-        listed, since = await cluster.list(path)
-        assert int(since) >= int(listed[0]["metadata"]["resourceVersion"])
-        await cluster.make(path, secret("meanwhile"))
-        async with watching(cluster, path, since) as heard:
-            await heard.until(("ADDED", "meanwhile"))
-            await cluster.merge(f"{path}/before", {"metadata": {"annotations": {"n": "1"}}})
-            await cluster.delete(f"{path}/meanwhile")
-            told = [("ADDED", "meanwhile"), ("MODIFIED", "before"), ("DELETED", "meanwhile")]
-            await heard.until(*told)
-            assert heard.versions == sorted(set(heard.versions))
-        async with watching(cluster, path, str(heard.versions[1])) as later:
-            await later.until(told[2])
-
-    async def test_a_watch_with_a_selector_tells_of_what_matches(self, cluster: Cluster, namespace: str) -> None:
-        path = path_of("v1", "pods", namespace)
-        _, since = await cluster.list(path)
-        async with watching(cluster, path, since, labelSelector="watched=yes") as heard:
-            await cluster.make(path, pod("foreign"))
-            await cluster.make(path, pod("ours", watched="yes"))
-            told = [("ADDED", "ours")]
-            await heard.until(*told)
-            await cluster.merge(f"{path}/ours", {"metadata": {"labels": {"watched": "no"}}})
-            await heard.until(*told, ("DELETED", "ours"))
-            await cluster.merge(f"{path}/foreign", {"metadata": {"labels": {"watched": "yes"}}})
-            await heard.until(*told, ("DELETED", "ours"), ("ADDED", "foreign"))
 
     # ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,13 +9,14 @@ resources are neither validated nor filled with defaults.
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from auteur_operator.cluster import Cluster, Json, Unreachable, _error, _plural
+from auteur_control.errors import Unreachable
+from auteur_operator.cluster import Cluster, Json, _error, _plural
 from tests.support import custom_resources
 from tests.support.memory_kubelet import JobController, Kubelet
-from tests.support.memory_objects import Change, Key, Objects, Refused, check_selectors, merged, parse
+from tests.support.memory_objects import Change, Key, Objects, Refused, merged, parse
 
 _STATUS_IS_APART = {"generationjobs", "functionrunners", "pods", "jobs", "deployments", "namespaces", "nodes"}
 """Kinds whose status is a subresource: a write of the object does not change it."""
@@ -38,12 +39,12 @@ class MemoryCluster(Cluster):
         self._refusals: list[tuple[str, str, int, str]] = []
         self._applied: dict[str, Json] = {}
         """What was applied last, by uid."""
-        self._watchers: dict[asyncio.Event, list[str]] = {}
-        """Each is woken when there is news, and told of what else happens to it."""
+        self.listeners: list[Callable[[Change], None]] = []
+        """They hear of each change at once: in the place of watches, which are Kopf's on a real cluster."""
         self.put_namespace("default")
 
     async def close(self) -> None:
-        self.end_watches()
+        """There is no connection."""
 
     # ── switches for tests ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -56,33 +57,15 @@ class MemoryCluster(Cluster):
         self._refusals.append((verb, plural, status, message))
 
     def go_away(self) -> None:
-        """Until `come_back` calls find nobody, and watches break."""
+        """Until `come_back` calls find nobody."""
         self.is_away = True
-        self._tell_watches("BROKEN")
 
     def come_back(self) -> None:
         self.is_away = False
 
-    def forget_changes(self) -> None:
-        """A watch since before now is too old."""
-        self.objects.forget_changes()
-
-    def bookmark(self) -> None:
-        """Each watch is told how far it is, as about once a minute."""
-        self._tell_watches("BOOKMARK")
-
-    def end_watches(self) -> None:
-        """As a server does every now and then."""
-        self._tell_watches("END")
-
-    def _tell_watches(self, what: str) -> None:
-        for news, told in self._watchers.items():
-            told.append(what)
-            news.set()
-
     def _on_change(self, change: Change) -> None:
-        for news in self._watchers:
-            news.set()
+        for listen in self.listeners:
+            listen(change)
         self._collect_garbage(change)
         self.job_controller.on_change(change)
 
@@ -200,36 +183,6 @@ class MemoryCluster(Cluster):
             raise Refused(409, "Precondition failed: UID in precondition")
         self.objects.delete(key)
         return {}
-
-    async def watch(self, path: str, since: str, **query: str) -> AsyncIterator[tuple[str, Json]]:
-        self.calls.append(("watch", path))
-        key, _ = parse(path)
-        seen, news, told = int(since), asyncio.Event(), list[str]()
-        self._watchers[news] = told
-        try:
-            self._refuse_if_told("watch", path)
-            check_selectors(key.plural, query)
-            while not self.is_away:
-                if change := self.objects.next_change(seen):
-                    seen = change.version
-                    if event := change.event(key, query):
-                        yield event
-                    continue
-                match told.pop(0) if told else "":
-                    case "":
-                        news.clear()
-                        await news.wait()
-                    case "BOOKMARK":
-                        yield "BOOKMARK", {"metadata": {"resourceVersion": str(seen)}}
-                    case "END":
-                        return
-                    case _:
-                        break
-            raise Unreachable(f"watch {path}", "connection refused")
-        except Refused as refused:
-            raise _error(f"watch {path}", "watch", refused.status, str(refused)) from None
-        finally:
-            del self._watchers[news]
 
 
 def _with_status(made: Json, other: Json) -> Json:

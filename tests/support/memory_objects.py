@@ -1,6 +1,5 @@
 """The objects of a cluster in memory: each under its key, at a resourceVersion, with the changes that led to it."""
 
-import bisect
 import copy
 import uuid
 from collections.abc import Callable, Mapping
@@ -53,19 +52,6 @@ class Change:
     before: Json | None
     after: Json | None
 
-    def event(self, watched: Key, query: Mapping[str, str]) -> tuple[str, Json] | None:
-        """What a watch with these selectors hears: an object that no longer matches was deleted for it."""
-        if not watched.holds(self.key):
-            return None
-        before = self.before is not None and matches(self.before, query)
-        if self.after is not None and matches(self.after, query):
-            return ("MODIFIED" if before else "ADDED"), copy.deepcopy(self.after)
-        if not before or self.before is None:
-            return None
-        last = copy.deepcopy(self.before if self.after is None else self.after)
-        last["metadata"]["resourceVersion"] = str(self.version)
-        return "DELETED", last
-
 
 class Objects:
     """`changed` hears of each change, after it was made."""
@@ -73,8 +59,6 @@ class Objects:
     def __init__(self, changed: Callable[[Change], None]) -> None:
         self.version = 0
         """The resourceVersion of the last change."""
-        self.forgotten = 0
-        """The last resourceVersion whose successors are no longer all known."""
         self._changed = changed
         self._objects: dict[Key, Json] = {}
         self._changes: list[Change] = []
@@ -145,19 +129,9 @@ class Objects:
         self._changes.append(change)
         self._changed(change)
 
-    def next_change(self, since: int) -> Change | None:
-        if since < self.forgotten:
-            raise Refused(410, f"too old resource version: {since} ({self.forgotten})")
-        at = bisect.bisect_right(self._changes, since, key=lambda change: change.version)
-        return self._changes[at] if at < len(self._changes) else None
-
     def history(self, key: Key) -> list[Json]:
         """What it was after each write of it."""
         return [copy.deepcopy(each.after) for each in self._changes if each.key == key and each.after is not None]
-
-    def forget_changes(self) -> None:
-        self._changes.clear()
-        self.forgotten = self.version
 
 
 _KEPT = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp")

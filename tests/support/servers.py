@@ -128,9 +128,9 @@ def _says_info(port: int) -> bool:
 
 async def delete_streams(bus: Bus) -> None:
     """All of the server, buckets of keys among them: as if it was new."""
-    for stream in await bus._js.streams_info():
+    for stream in await bus.js.streams_info():
         assert stream.config.name is not None
-        await bus._js.delete_stream(stream.config.name)
+        await bus.js.delete_stream(stream.config.name)
 
 
 # ── S3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 class Stack:
     """Not started by itself: call `up`. `end` leaves nothing running."""
 
-    def __init__(self, home: Path, *, port: int = 0, **environment: str) -> None:
+    def __init__(self, home: Path, port: int | None = None, **environment: str) -> None:
         self.layout = Layout(home)
         self.port = port or free_ports(1)[0]
         self.environment = {
@@ -162,7 +162,7 @@ class Stack:
 @contextmanager
 def running(home: Path, **environment: str) -> Iterator[Stack]:
     """Up and ready, and nothing left at the end."""
-    stack = Stack(home, **environment)
+    stack = Stack(home, None, **environment)
     try:
         stack.up()
         yield stack

@@ -9,14 +9,13 @@ from auteur_contracts.orders import Outcome, RefusalReason
 from auteur_contracts.resources import Failure, GenerationJob
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_kit.store import Store
-from auteur_lifecycle.fleet import Fleet
 from auteur_operator import desired
 from auteur_operator.attempt_outcome import AttemptOutcome, Failed, Findings, InProgress, Lookup, Reported, outcome_of
 from auteur_operator.cluster import path_of
 from auteur_operator.lookups import Lookups
+from auteur_operator.object_cache import ObjectCache
+from auteur_operator.prerequisites import Prerequisites
 from auteur_operator.settings import OperatorSettings
-from auteur_operator.supplies import Supplies
-from auteur_operator.world import World
 from tests.support.memory_cluster import MemoryCluster
 from tests.support.memory_objects import Json
 from tests.unit.cluster_operator.making import dispatched, plan_of, raw_runner, report, runner, word
@@ -33,10 +32,10 @@ class Attempt:
         self.cluster.put_namespace("film")
         self.kubelet = self.cluster.kubelet
         self.job: GenerationJob = dispatched()
-        self.world = World(home="studio")
+        self.world = ObjectCache(home="studio")
         self.world.take_runner(raw_runner())
-        supplies = Supplies(self.cluster, self.world, Fleet(), OperatorSettings(), nats_url="nats://nats:4222")
-        self.lookups = Lookups(self.cluster, store, self.world, supplies)
+        prerequisites = Prerequisites(self.cluster, self.world, OperatorSettings(), nats_url="nats://nats:4222")
+        self.lookups = Lookups(self.cluster, store, self.world, prerequisites)
         self.store = store
         self.made: Json = {}
 

@@ -47,9 +47,9 @@ def start_engine(bus: Bus, nats_settings: NatsSettings, store: Store, tmp_path: 
 
     @asynccontextmanager
     async def start() -> AsyncIterator[None]:
-        async with Bus.connect(nats_settings, name="engine", owns_streams=True) as own:
-            async with running_engine(own, store, settings):
-                yield
+        connecting = Bus.connect(nats_settings, name="engine", owns_streams=True)
+        async with connecting as own, running_engine(own, store, settings):
+            yield
 
     return start
 
