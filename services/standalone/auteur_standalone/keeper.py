@@ -5,8 +5,7 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from auteur_kit.logs import get_logger
 from auteur_standalone import logfiles
@@ -24,7 +23,7 @@ _READY_PAUSE = 0.02
 _WELL_WITHOUT_PROBE = 10.0
 """Seconds after which a part that cannot be asked is taken to have come up."""
 
-Probe = Callable[[], Coroutine[Any, Any, bool]]
+Probe = Callable[[], Awaitable[bool]]
 
 
 class Keeper:
