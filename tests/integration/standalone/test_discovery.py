@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from auteur_standalone import discovery
+from auteur_standalone.registration import Unreadable
 from tests.support.stack import CHECKOUT
 
 
@@ -21,4 +22,4 @@ async def test_one_runners_fault_is_not_its_neighbours(tmp_path: Path, monkeypat
     found = await discovery.look([sys.executable])
 
     assert [entry.name for entry in found.entries] == ["echo"]
-    assert found.failed == (discovery.Unreadable("loud", "RuntimeError: no luck"),)
+    assert found.failed == (Unreadable("loud", "RuntimeError: no luck"),)
