@@ -75,7 +75,7 @@ fmt: ## format, and fix what can be fixed by itself
 	$(BIN)/ruff check --fix $(PYTHONS)
 	$(BIN)/ruff format $(PYTHONS)
 
-bench: ## measure, with the goal beside each figure; minutes
+bench: ## measure, each figure beside a floor of the same run; minutes
 	@scripts/bootstrap --dev
 	$(BIN)/python -m tests.bench
 

@@ -1,30 +1,19 @@
 """How jobs look as text: table rows, bars, one screen of everything. Pure: values in, lines out; no terminal here."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urljoin
 
-from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
+from auteur_client.table import Table
+from auteur_contracts.cells import bytes_cell, money_cell, percent_cell, seconds_cell
 from auteur_contracts.quantities import format_duration
 from auteur_contracts.resources import Condition, GenerationJobStatus
-from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
+from auteur_contracts.vocabulary import ApiStatus, ConditionType
 from auteur_contracts.web.http import FailureReply, FunctionReply, GenerationReply, OutputReply, ProgressReply
 
 BAR_WIDTH = 10
 COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
-SPARE_COLUMNS = ("AGE", "RUNNER", "QUALITY", "FUNCTION", "COST", "POSITION")
-"""What a narrow terminal does without, in this order."""
 WIDE_COLUMNS = (*COLUMNS, "PROJECT", "ATTEMPT", "SEED", "PIPELINE", "NODE", "MESSAGE")
-
-PHASE_STYLES: Mapping[str, str] = {
-    Phase.RUNNING: "cyan",
-    Phase.SUCCEEDED: "green",
-    Phase.FAILED: "red",
-    Phase.CANCELLED: "yellow",
-    Phase.RETRYING: "yellow",
-    Phase.SUSPENDED: "dim",
-}
 
 
 # Small pieces
@@ -57,15 +46,6 @@ def age_cell(since: datetime, now: datetime) -> str:
     return seconds_cell(float(int(max((now - since).total_seconds(), 0.0)))).replace(".0s", "s")
 
 
-def bytes_cell(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
 def eta_cell(job: GenerationReply) -> str:
     if job.status is ApiStatus.RUNNING:
         return seconds_cell(job.progress.eta_seconds)
@@ -73,36 +53,6 @@ def eta_cell(job: GenerationReply) -> str:
 
 
 # The table
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def lines(self) -> list[str]:
-        """Aligned, two blanks between columns, nothing behind the last word."""
-        widths = [max(len(row[number]) for row in (self.columns, *self.rows)) for number in range(len(self.columns))]
-        return [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (self.columns, *self.rows)
-        ]
-
-    def fitted(self, width: int, spare: Sequence[str] = SPARE_COLUMNS) -> "Table":
-        """With as few columns less as it takes to fit into `width`."""
-        table = self
-        for name in spare:
-            if max(len(line) for line in table.lines()) <= width:
-                break
-            table = table.without(name)
-        return table
-
-    def without(self, column: str) -> "Table":
-        kept = [number for number, name in enumerate(self.columns) if name != column]
-        return Table(
-            columns=tuple(self.columns[number] for number in kept),
-            rows=tuple(tuple(row[number] for number in kept) for row in self.rows),
-        )
 
 
 def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, bars: bool = False) -> Table:

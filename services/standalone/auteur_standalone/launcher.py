@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auteur_contracts.errors import InvalidRequest
 from auteur_standalone import logfiles, processes, state
 from auteur_standalone.exit_codes import REFUSED, SupervisorExit
 from auteur_standalone.layout import Layout
@@ -42,6 +43,16 @@ class StartFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error)
         self.failure = failure
+
+
+def make(layout: Layout) -> None:
+    """The folders of a stack. Raises InvalidRequest where they cannot be."""
+    try:
+        layout.make()
+    except OSError as error:
+        raise InvalidRequest(
+            f"the data folder {layout.root} cannot be used: {error.strerror}", hint="name another one: AUTEUR_HOME"
+        ) from error
 
 
 def runs(layout: Layout) -> bool:

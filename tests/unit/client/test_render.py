@@ -7,7 +7,6 @@ import pytest
 
 from auteur_client.render import (
     bar,
-    bytes_cell,
     describe_lines,
     ending_line,
     job_table,
@@ -17,7 +16,7 @@ from auteur_client.render import (
     saved_line,
     saved_name,
 )
-from auteur_contracts.cells import money_cell, seconds_cell
+from auteur_contracts.cells import bytes_cell, money_cell, seconds_cell
 from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_contracts.web.http import FailureReply, ProgressReply
