@@ -42,6 +42,7 @@ from auteur_contracts.web.http import (
     GenerationStatusReply,
     HealthReply,
     InfoReply,
+    OutputList,
     OutputReply,
     QualityMappings,
     UploadReply,
@@ -59,10 +60,6 @@ RECONNECTS = Patience(tries=20, first=0.1, longest=2.0)
 
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class OutputList(Reply):
-    items: tuple[OutputReply, ...]
 
 
 class LogLine(Reply):
