@@ -1,4 +1,5 @@
-"""watch, logs, and waiting: the event stream moves the bars, polls keep them honest and carry on where it is away."""
+"""watch, logs, and waiting: the event stream moves the bars; polls correct them, and replace the stream while it is
+away."""
 
 import queue
 import threading
