@@ -77,8 +77,8 @@ class JobFilter:
     function: str | None = None
 
     def query(self) -> dict[str, str]:
-        request = {"project": self.project, "status": self.status, "function": self.function}
-        return {name: str(value) for name, value in request.items() if value is not None}
+        wanted = {"project": self.project, "status": self.status, "function": self.function}
+        return {name: str(value) for name, value in wanted.items() if value is not None}
 
 
 class Client:

@@ -44,7 +44,7 @@ class EventStream(Generic[Item]):
         self._sleep = sleep
         self._last_id = after
         self._delivered: Counter[tuple[str, str]] = Counter()
-        """Of a stream that starts over: ids and data of what the consumer has."""
+        """For a stream that starts over: ids and data of the events that were delivered."""
         self._accepted = False
         self._received = False
         self._closed = threading.Event()
@@ -111,7 +111,8 @@ class EventStream(Generic[Item]):
                 self._open = None
 
     def _is_repeated(self, sent: ServerSent, repeated: Counter[tuple[str, str]]) -> bool:
-        """Each of `repeated` once: what two lines have in common may be all of them, where they have no ids."""
+        """Whether the event was delivered before. Each of `repeated` counts once, because two lines without ids may be
+        equal."""
         if not self._source.starts_over:
             return False
         key = (sent.id, sent.data)

@@ -326,7 +326,7 @@ def runners_list(*, as_json: bool) -> int:
 
 
 def _runner_state(entry: Registered, now: StackState | None) -> str:
-    """Of its first worker's process; whether its model is loaded the catalogue knows (auteur functions)."""
+    """The state of its first worker's process. Whether its model is loaded, the catalogue says (auteur functions)."""
     if now is None:
         return ""
     name = f"runner-{agent_names(entry.name, entry.runner.spec.workers)[0]}"
