@@ -7,14 +7,15 @@ from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, NotFound
 from auteur_contracts.orders import Report
 from auteur_contracts.resources import GenerationJob
+from auteur_control.errors import ResourceError
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_operator import desired
 from auteur_operator.attempt_outcome import Findings, Lookup, newest
-from auteur_operator.cluster import Cluster, ClusterError, path_of
+from auteur_operator.cluster import Cluster, path_of
+from auteur_operator.object_cache import ObjectCache
 from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
-from auteur_operator.supplies import Supplies
-from auteur_operator.world import World
+from auteur_operator.prerequisites import Prerequisites
 
 log = get_logger()
 BATCH = "batch/v1"
@@ -23,11 +24,11 @@ _RESULT_BYTES = 4 * 1024**2
 
 
 class Lookups:
-    def __init__(self, cluster: Cluster, store: Store, world: World, supplies: Supplies) -> None:
+    def __init__(self, cluster: Cluster, store: Store, objects: ObjectCache, prerequisites: Prerequisites) -> None:
         self._cluster = cluster
         self._store = store
-        self._world = world
-        self._supplies = supplies
+        self._objects = objects
+        self._prerequisites = prerequisites
 
     async def look_up(self, lookup: Lookup, job: GenerationJob, findings: Findings) -> Findings:
         match lookup:
@@ -42,7 +43,7 @@ class Lookups:
             case Lookup.LOG:
                 findings = replace(findings, log_tail=await self._log(findings))
             case Lookup.NODES:
-                findings = replace(findings, nodes=await self._supplies.nodes())
+                findings = replace(findings, nodes=await self._prerequisites.nodes())
         return replace(findings, looked_up=findings.looked_up | {lookup})
 
     async def _pods(self, job: GenerationJob) -> list[Pod]:
@@ -50,7 +51,7 @@ class Lookups:
         wanted = f"{names.LABEL_JOB_UID}={job.metadata.uid},{names.LABEL_ATTEMPT}={job.status.attempt}"
         raws, _ = await self._cluster.list(path_of("v1", "pods", job.metadata.namespace), labelSelector=wanted)
         for raw in raws:
-            self._world.take_pod(raw)
+            self._objects.take_pod(raw)
         return [pod_of(raw) for raw in raws]
 
     async def batch_job(self, job: GenerationJob, attempt: int) -> BatchJob | None:
@@ -84,6 +85,6 @@ class Lookups:
             return ()
         try:
             return await self._cluster.log(findings.pod.namespace, findings.pod.name, desired.WORKER, _LOG_LINES)
-        except ClusterError as error:  # its node may be away: the outcome does without the log then
+        except ResourceError as error:  # its node may be away: the outcome does without the log then
             log.info("pod log could not be read", pod=findings.pod.name, error=str(error))
             return ()

@@ -4,6 +4,9 @@ would be without bounds.
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from auteur_contracts.orders import WorkerState
+from auteur_operator.caches import Caches, Queues
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -39,6 +42,15 @@ class Metrics:
 
     def count_call(self, verb: str, resource: str, seconds: float) -> None:
         self.calls.labels(verb, resource).observe(seconds)
+
+    def measure(self, queues: Queues, caches: Caches) -> None:
+        self.queue.labels("jobs").set(len(queues.jobs))
+        self.queue.labels("runners").set(len(queues.runners))
+        self.jobs.labels("unfinished").set(len(caches.jobs))
+        self.jobs.labels("finished").set(caches.jobs.finished_count)
+        for state in WorkerState:
+            count = sum(worker.beat.state is state for worker in caches.fleet.workers.values())
+            self.workers.labels(state.value).set(count)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -103,7 +103,8 @@ class ScriptedWorker:
         self.name = name
         self.cancelled: list[str] = []
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
-        self._state = WorkerState.READY
+        self.state = WorkerState.READY
+        self.message = ""
         self._busy_with: tuple[str, int] = ("", 0)
         self._sequence = 0
 
@@ -114,7 +115,8 @@ class ScriptedWorker:
             worker=self.name,
             pool="echo",
             runner="echo",
-            state=self._state,
+            state=self.state,
+            message=self.message,
             uid=uid,
             attempt=attempt,
             sequence=self._sequence,
@@ -155,7 +157,7 @@ class ScriptedWorker:
         )
         reply = _reply.validate_json(await self._bus.request(subjects.Claim(order.namespace), request))
         if reply.granted:
-            self._state, self._busy_with = WorkerState.BUSY, (order.uid, order.attempt)
+            self.state, self._busy_with = WorkerState.BUSY, (order.uid, order.attempt)
             await self.beat()
         return reply
 
@@ -185,7 +187,7 @@ class ScriptedWorker:
         )
         subject = subjects.ReportOf(order.pool, order.uid, order.attempt)
         await self._bus.publish(subject, said, msg_id=f"{order.uid}-{order.attempt}-{uuid.uuid4().hex}")
-        self._state, self._busy_with = WorkerState.READY, ("", 0)
+        self.state, self._busy_with = WorkerState.READY, ("", 0)
         await self.beat()
 
     async def run_one(self) -> Order:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone import servers
 from auteur_standalone.probes import get_store
@@ -52,7 +53,7 @@ class ServerProcess:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # it only makes system calls
             )
-        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}", seconds=30)
+        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}")
         return self
 
     def _ready_or_dead(self) -> bool:
@@ -123,6 +124,13 @@ def _says_info(port: int) -> bool:
             return connection.recv(5) == b"INFO "
     except OSError:
         return False
+
+
+async def delete_streams(bus: Bus) -> None:
+    """All of the server, buckets of keys among them: as if it was new."""
+    for stream in await bus.js.streams_info():
+        assert stream.config.name is not None
+        await bus.js.delete_stream(stream.config.name)
 
 
 # ── S3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -69,6 +69,10 @@ HTTP_STATUS: dict[Code, int] = {
 }
 
 
+RETRY_AFTER: dict[Code, float] = {Code.QUEUE_FULL: 5, Code.UNAVAILABLE: 2, Code.CATALOGUE_EMPTY: 2}
+"""Seconds after which the same request may succeed, where waiting helps at all."""
+
+
 class ErrorBody(TolerantModel):
     code: Code
     message: str
@@ -81,12 +85,15 @@ class AuteurError(Exception):
     default_code = Code.INTERNAL
     request_id = ""
     """Of the HTTP request that was refused; what to look for in the server's log."""
+    retry_after: float | None
+    """Seconds after which the same request may succeed; None where waiting does not help."""
 
     def __init__(self, message: str, *, code: Code | None = None, **details: Any) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.message = message
         self.details = details
+        self.retry_after = RETRY_AFTER.get(self.code)
 
     @property
     def status(self) -> int:

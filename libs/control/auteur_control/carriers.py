@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from auteur_contracts.catalogue import Platform
 from auteur_contracts.orders import Heartbeat
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
 from auteur_control.fair_queue import UNLIMITED
 from auteur_control.resources import Key
-from auteur_lifecycle.capabilities import Platform
 from auteur_lifecycle.refusal import Refusal
 
 Catalogue = Sequence[FunctionRunner]

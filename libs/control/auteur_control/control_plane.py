@@ -71,8 +71,16 @@ class Outside:
 
 
 class ControlPlane(JobWatcher):
+    """`queue`: jobs to reconcile; carriers add to it, too."""
+
     def __init__(
-        self, outside: Outside, jobs: JobResources, carriers: Carriers, fleet: Fleet, settings: ControlSettings
+        self,
+        outside: Outside,
+        jobs: JobResources,
+        carriers: Carriers,
+        fleet: Fleet,
+        queue: WorkQueue[Key],
+        settings: ControlSettings,
     ) -> None:
         bus, store, clock = outside.bus, outside.store, outside.clock
         self._outside = outside
@@ -81,13 +89,13 @@ class ControlPlane(JobWatcher):
         self._settings = settings
         self._fleet = fleet
         self._dependents = Dependents()
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self._queue = queue
         self.accounting = Accounting(settings.limits, fleet, carriers)
         self._announcer = Announcer(bus)
         self._announcements = Announcements(self._announcer, settings.source, clock)
         self._orders = Orders(bus, boot=uuid.uuid4().hex[:8])
         self.reconciler = JobReconciler(
-            jobs, carriers, self.accounting, fleet, self.queue, bucket=store.bucket, clock=clock
+            jobs, carriers, self.accounting, fleet, self._queue, bucket=store.bucket, clock=clock
         )
         granter, estimates = Granter(store, settings.secret, settings.max_output_bytes), Estimates()
         self._commands = Commands(jobs, carriers, self.reconciler, store, self._announcements, clock)
@@ -121,9 +129,9 @@ class ControlPlane(JobWatcher):
             group.create_task(self._progress.run())
             group.create_task(publish_catalogues(self._outside.bus, self._carriers))
             group.create_task(
-                self.queue.run(self._settings.reconcilers, timed(self.reconciler.reconcile), self._on_failure)
+                self._queue.run(self._settings.reconcilers, timed(self.reconciler.reconcile), self._on_failure)
             )
-            group.create_task(self._housekeeping.watch_workers(self.queue))
+            group.create_task(self._housekeeping.watch_workers(self._queue))
             group.create_task(self._housekeeping.expire(self._dependents, self._outside.clock))
             ready()
 
@@ -135,7 +143,7 @@ class ControlPlane(JobWatcher):
                 self._dependents.take(job)
                 if self.accounting.account(job):
                     self._orders.put(job)
-            self.queue.add(key)
+            self._queue.add(key)
         for job in self._jobs.unarchived(_SAID_AGAIN):
             self._announcements.changed(job.status.model_copy(update={"conditions": ()}), job)
 
@@ -145,22 +153,22 @@ class ControlPlane(JobWatcher):
         job = self._jobs.live(key)
         if isinstance(job, GenerationJob):
             self._dependents.take(job)
-        self.queue.add(key)
+        self._queue.add(key)
         for waiting in self._dependents.of(key):
-            self.queue.add(waiting)
+            self._queue.add(waiting)
 
     def on_written(self, before: GenerationJobStatus, job: GenerationJob) -> None:
         key, status = job.key, job.status
         self._dependents.take(job)
         ordered = self.accounting.account(job)
         if status.finished:
-            self.queue.forget(key)
+            self._queue.forget(key)
             for waiting in self._dependents.of(key):
-                self.queue.add(waiting)
+                self._queue.add(waiting)
         else:
             self.reconciler.set_timer(job)
             if before.dispatched and not status.dispatched:  # by a report, say: what comes next is looked for at once
-                self.queue.add(key)
+                self._queue.add(key)
         if ordered and (not before.dispatched or before.attempt < status.attempt):
             self._orders.put(job)
         if before.running and not status.running and status.phase is not Phase.SUCCEEDED:
@@ -174,7 +182,7 @@ class ControlPlane(JobWatcher):
         self._dependents.drop(key)
         self.reconciler.forget(key, last.metadata.uid)
         for waiting in self._dependents.of(key):
-            self.queue.add(waiting)
+            self._queue.add(waiting)
         if status.finished:
             return
         if status.running:
@@ -199,7 +207,7 @@ class ControlPlane(JobWatcher):
         """Those who wait for it learn why."""
         waiting = self.accounting.queue.waiting_for_worker(pool)
         for key, _ in zip(waiting, range(_TOLD_TO_WAIT), strict=False):
-            self.queue.add(key)
+            self._queue.add(key)
         self.reconciler.give_turns()
 
     # ── faults of ours ────────────────────────────────────────────────────────────────────────────────────────────

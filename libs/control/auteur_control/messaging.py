@@ -59,9 +59,9 @@ class Messaging:
         """From here on workers are heard and questions answered."""
         await self._bus.listen(subjects.HEARTBEATS, self._heartbeat)
         for fact in (subjects.Fact.PROGRESSED, subjects.Fact.PREVIEWED):
-            await self._bus.listen(f"auteur.event.v1.*.*.job.*.{fact.value}", self._hear_progress)
+            await self._bus.listen(subjects.events(subjects.JOB, fact), self._hear_progress)
         await self._bus.answer(subjects.CLAIMS, self._answer_claim)
-        await self._bus.answer("auteur.query.v1.*.job.list", self._answer_list)
+        await self._bus.answer(subjects.queries(subjects.JOB, "list"), self._answer_list)
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -33,13 +33,13 @@ def readiness(seen: Sequence[TierSeen]) -> FunctionRunnerStatus:
     )
     ready = any(tier.ready for tier in tiers)
     could = next((why for each, why in zip(seen, reasons, strict=True) if not each.lacks), reasons[0])
-    states = {beat.worker: beat.state for each in seen for beat in each.beats}
+    states = [beat.state for beat in {beat for each in seen for beat in each.beats}]
     return FunctionRunnerStatus(
         ready=ready,
         message="" if ready else could[:_LONGEST],
         tiers=tiers,
-        workers_ready=list(states.values()).count(WorkerState.READY),
-        workers_busy=list(states.values()).count(WorkerState.BUSY),
+        workers_ready=states.count(WorkerState.READY),
+        workers_busy=states.count(WorkerState.BUSY),
     )
 
 

@@ -11,8 +11,10 @@ from auteur_contracts.vocabulary import Reason
 from auteur_control.resources import Malformed
 from auteur_lifecycle.refusal import Refusal
 
+Read = GenerationJob | Malformed[GenerationJob]
 
-def read_job(raw: Mapping[str, Any]) -> GenerationJob | Malformed[GenerationJob]:
+
+def read_job(raw: Mapping[str, Any]) -> Read:
     """From JSON as the API server and our own table have it."""
     try:
         return GenerationJob.model_validate(raw)
@@ -20,7 +22,7 @@ def read_job(raw: Mapping[str, Any]) -> GenerationJob | Malformed[GenerationJob]
         return _malformed(raw, error)
 
 
-def job_of(read: GenerationJob | Malformed[GenerationJob]) -> GenerationJob:
+def job_of(read: Read) -> GenerationJob:
     """As much of it as can be read."""
     return read.resource if isinstance(read, Malformed) else read
 

@@ -164,5 +164,16 @@ class Resources(ABC, Generic[R, StatusT]):
         raise Conflicted(f"change of {'/'.join(key)}", f"it changed {_TRIES} times while it was written")
 
 
+def patched(resource: R, patch: Patch) -> R:
+    """What a store of ours makes of a patch. Itself where nothing is changed; a changed spec is a new generation."""
+    meta, spec = resource.metadata, resource.spec.model_copy(update=dict(patch.spec))
+    annotations = {**meta.annotations, **patch.annotations}
+    if spec == resource.spec and annotations == meta.annotations:
+        return resource
+    generation = meta.generation + (spec != resource.spec)
+    meta = meta.model_copy(update={"annotations": annotations, "generation": generation})
+    return resource.model_copy(update={"metadata": meta, "spec": spec})
+
+
 JobResources = Resources[GenerationJob, GenerationJobStatus]
 JobWatcher = Watcher[GenerationJob, GenerationJobStatus]

@@ -31,14 +31,15 @@ def headers_of(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def parent_of(job: GenerationJob) -> str:
-    """What a job's spans belong to: the span that asked for it where its annotation names one. A job that `kubectl`
-    made has none: its trace is derived from its uid, so that every program and every restart comes to the same one.
-    """
+    """What a job's spans belong to: the span that asked for it, where its annotation names one."""
     annotated = job.metadata.annotations.get(names.ANNOTATION_TRACEPARENT, "")
-    if valid(annotated):
-        return annotated
-    digits = job.metadata.uid.replace("-", "").lower()
+    return annotated if valid(annotated) else of_uid(job.metadata.uid)
+
+
+def of_uid(uid: str) -> str:
+    """Of a job that nobody traced, as one that `kubectl` made: every program and every life of it comes to the same."""
+    digits = uid.replace("-", "").lower()
     if not _TRACE_ID.fullmatch(digits):
-        digits = hashlib.sha256(job.metadata.uid.encode()).hexdigest()[:32]
+        digits = hashlib.sha256(uid.encode()).hexdigest()[:32]
     span_id = digits[:16] if digits[:16].strip("0") else digits[16:]
     return f"00-{digits}-{span_id}-{_SAMPLED}"

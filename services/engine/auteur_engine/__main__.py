@@ -43,7 +43,7 @@ async def serve(settings: Settings) -> None:
     table = Table.open(settings.engine.database, on_fault)
     bucket = asyncio.create_task(store.bring_bucket())
     try:
-        async with Bus.connect(settings.nats, name="engine") as bus:
+        async with Bus.connect(settings.nats, name="engine", owns_streams=True) as bus:
             outside = Outside(bus, store, utc_now)
             await run_engine(outside, table, settings.engine, ready=lambda: log.info("engine ready"))
     except asyncio.CancelledError:

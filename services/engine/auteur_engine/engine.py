@@ -6,6 +6,7 @@ from collections.abc import Callable
 from auteur_control.control_plane import ControlPlane, ControlSettings, Outside
 from auteur_control.fair_queue import Limits
 from auteur_control.kinds import JOBS
+from auteur_control.work_queue import WorkQueue
 from auteur_engine.agents import LocalAgents
 from auteur_engine.machine import gpu_memory_gigabytes
 from auteur_engine.resources import StoredJobs
@@ -32,7 +33,7 @@ async def run_engine(
         max_output_bytes=settings.max_output_bytes,
         limits=Limits(total=settings.max_active),
     )
-    control = ControlPlane(outside, jobs, agents, fleet, wanted)
+    control = ControlPlane(outside, jobs, agents, fleet, WorkQueue(), wanted)
     log.info("engine loaded", unfinished=len(tuple(jobs.live_keys())))
     async with asyncio.TaskGroup() as group:
         group.create_task(agents.run(control.on_pool_changed))

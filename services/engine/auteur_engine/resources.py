@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.errors import Conflicted, Exists, Gone
 from auteur_control.kinds import Kind
-from auteur_control.resources import Expired, Key, Malformed, Patch, R, Resources, StatusT, Watcher
+from auteur_control.resources import Expired, Key, Malformed, Patch, R, Resources, StatusT, Watcher, patched
 from auteur_engine.table import Row, Table
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
@@ -130,7 +130,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         known = self.live(key)
         if known is None or isinstance(known, Malformed):
             return None
-        changed = _patched(known, patch)
+        changed = patched(known, patch)
         if changed is known:
             return await self._pending_or(known)
         return await self._commit(changed, None)
@@ -222,17 +222,6 @@ def _resource(read: R | Malformed[R]) -> R:
 
 def _with_metadata(resource: R, **fields: object) -> R:
     return resource.model_copy(update={"metadata": resource.metadata.model_copy(update=fields)})
-
-
-def _patched(resource: R, patch: Patch) -> R:
-    """Itself where nothing is changed. A changed spec is a new generation."""
-    meta, spec = resource.metadata, resource.spec.model_copy(update=dict(patch.spec))
-    annotations = {**meta.annotations, **patch.annotations}
-    if spec == resource.spec and annotations == meta.annotations:
-        return resource
-    generation = meta.generation + (spec != resource.spec)
-    meta = meta.model_copy(update={"annotations": annotations, "generation": generation})
-    return resource.model_copy(update={"metadata": meta, "spec": spec})
 
 
 StoredJobs = StoredResources[GenerationJob, GenerationJobStatus]

@@ -4,11 +4,11 @@ import gc
 import sys
 
 from auteur_contracts.errors import AuteurError
-from auteur_gateway.app import build
-from auteur_gateway.server import make_server
+from auteur_gateway.app import build, end_streams
 from auteur_gateway.settings import Settings
 from auteur_kit import logs
 from auteur_kit.settings import read_settings
+from auteur_web.server import make_server
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
     gc.freeze()  # what was imported stays: no collection need walk it
-    server = make_server(app, settings.gateway)
+    server = make_server(app, settings.gateway, lambda: end_streams(app))
     server.run()
     return 0 if server.started else 1
 

@@ -1,42 +1,45 @@
 """Putting it together: connections, background tasks, routes."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from auteur_contracts.errors import AuteurError, InvalidRequest
-from auteur_contracts.web.http import ErrorReply
-from auteur_gateway import auteur_version, errors
 from auteur_gateway.catalogue import Catalogue
 from auteur_gateway.commands import Commands
 from auteur_gateway.context import Context
-from auteur_gateway.database import repository as db
-from auteur_gateway.database.engines import migrate, open_engines, parse_url
-from auteur_gateway.database.repository import Repository
-from auteur_gateway.database.writer import Writer
+from auteur_gateway.database import repository
+from auteur_gateway.database.database import URL_SETTING, Database, open_database
+from auteur_gateway.drafts import Rules
 from auteur_gateway.endpoints import events, generations, health, pages, resources
 from auteur_gateway.feed import Feeds
-from auteur_gateway.generations import Generations, Rules
+from auteur_gateway.generations import Generations
 from auteur_gateway.hub import Hub
-from auteur_gateway.ids import Ids
-from auteur_gateway.middleware import Guard
-from auteur_gateway.outbox import Relay
-from auteur_gateway.projection import Projection
-from auteur_gateway.security import policy_for
-from auteur_gateway.settings import Settings, split
-from auteur_kit.bus import Bus
+from auteur_gateway.media import Media
+from auteur_gateway.projection.anti_entropy import AntiEntropy, ControlPlane
+from auteur_gateway.projection.archive import Archive
+from auteur_gateway.projection.projection import Projection
+from auteur_gateway.projection.state import State
+from auteur_gateway.resources import Resources
+from auteur_gateway.settings import GatewaySettings, Settings
+from auteur_kit.bus import Bus, EventLog
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
-from auteur_lifecycle.capabilities import CLUSTER, ONE_MACHINE
+from auteur_sql.engines import parse_url
+from auteur_sql.ids import Ids
+from auteur_web.app import About, auteur_version, make_app
+from auteur_web.background import periodically, running_tasks
+from auteur_web.middleware import BodyLimit
+from auteur_web.security import policy_for
 
 log = get_logger()
-_DESCRIPTION = """
+_ABOUT = About(
+    "Auteur",
+    """
 Ask for generated media, watch it being made, fetch it.
 
 ```
@@ -46,21 +49,18 @@ curl -s -X POST localhost:8000/v1/generations \\
 
 Live: the socket `/ws/{project_id}` and the event stream `/v1/events` (messages: [/asyncapi.json](/asyncapi.json)).
 Every error has the form of `ErrorReply`; its `code` is one of a fixed table.
-"""
+""",
+)
 _KEYS_LIVE = timedelta(days=1)
-_HOUSEKEEPING = 600.0
+_HOUSEKEEPING_SECONDS = 600.0
 
 
 def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
     """The application; it connects when it starts. Raises InvalidRequest for settings that would be unsafe."""
-    policy = policy_for(
-        settings.gateway.host, settings.tokens, split(settings.gateway.allowed_hosts), settings.cors_origins
-    )
-
+    policy = policy_for(settings.gateway, settings.cors_origins, settings="AUTEUR_GATEWAY")
     if not settings.store.secret_key.get_secret_value():
         raise InvalidRequest("AUTEUR_STORE__SECRET_KEY is empty: links to outputs cannot be signed without it")
-
-    parse_url(settings.gateway.database_url)
+    parse_url(settings.gateway.database_url, URL_SETTING)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,152 +76,92 @@ def build(settings: Settings, *, now: Clock = utc_now) -> FastAPI:
             log.info("gateway started", version=auteur_version(), namespace=settings.gateway.namespace)
             yield
 
-    app = FastAPI(
-        docs_url=None,  # both by `pages`, without a CDN
-        redoc_url=None,
-        title="Auteur",
-        version=auteur_version(),
-        description=_DESCRIPTION,
-        lifespan=lifespan,
-        responses={
-            404: {"model": ErrorReply, "description": "What was looked for is not there."},
-            422: {"model": ErrorReply, "description": "Understood, but wrong: the error names the field."},
-        },
-    )
-    for module in (generations, resources, events, health, pages):
-        app.include_router(module.router)
-    pages.add_docs(app)
-    errors.install(app)
-    app.add_middleware(Guard, policy=policy)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["Location", "X-Request-ID", "Idempotency-Replayed", "Retry-After"],
-    )
-    return app
+    routers = [module.router for module in (generations, resources, events, health, pages)]
+    limit = BodyLimit(remedy="upload files with POST /v1/uploads")
+    return make_app(_ABOUT, routers, lifespan, policy=policy, limit=limit)
+
+
+def end_streams(app: FastAPI) -> None:
+    """The process is told to end. Nothing to do for one that has not started."""
+    if hasattr(app.state, "context"):
+        app.state.context.hub.close()
 
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings, now: Clock) -> AsyncIterator[Context]:
     """Everything that has a beginning and an end, in the order it must have them."""
     async with contextlib.AsyncExitStack() as stack:
-        engines = open_engines(settings.gateway.database_url)
-        stack.push_async_callback(engines.dispose)
-        await migrate(engines)
         bus = await stack.enter_async_context(Bus.connect(settings.nats, name="gateway"))
         store = Store(settings.store)
         stack.callback(store.close)
-        writer = Writer(engines.writer, namespace=settings.gateway.namespace, queue_limit=settings.gateway.queue_limit)
-        await stack.enter_async_context(writer.running())
-        context, relay = _assemble(settings, now, bus, store, engines, writer)
-        await context.projection.load()
-        await stack.enter_async_context(relay.running())
+        database = await stack.enter_async_context(open_database(settings.gateway, bus, now))
+        context = _assemble(settings, now, bus, store, database)
+        await context.projection.load(database)
+        database.relay.on_refused = context.projection.refuse
+        await stack.enter_async_context(database.relay.running())
         with contextlib.suppress(AuteurError):
             await context.catalogue.refresh()
-        await stack.enter_async_context(_background(context, writer))
+        stack.push_async_callback(_flush, context.projection)
+        await stack.enter_async_context(running_tasks(_background(context)))
         yield context
         context.hub.close()
 
 
-def _assemble(
-    settings: Settings, now: Clock, bus: Bus, store: Store, engines: Any, writer: Writer
-) -> tuple[Context, Relay]:
-    wanted, ids = settings.gateway, Ids()
-    repository = Repository(engines.reader, wanted.namespace)
+def _assemble(settings: Settings, now: Clock, bus: Bus, store: Store, database: Database) -> Context:
+    wanted = settings.gateway
+    commands = Commands(wanted.namespace, Ids(), now)
     catalogue = Catalogue(bus, wanted.namespace)
-    commands = Commands(wanted.namespace, ids, now)
-    relay = Relay(bus, repository, writer, now)
-    projection = Projection(
-        bus=bus,
-        repository=repository,
-        writer=writer,
-        relay=relay,
-        commands=commands,
-        ids=ids,
+    projection = _projection(wanted, now, bus, database, commands)
+    rules = Rules(
         namespace=wanted.namespace,
-        silence=wanted.silence.total_seconds(),
-        now=now,
+        bucket=store.bucket,
+        default_quality=wanted.default_quality,
+        task_timeout=wanted.task_timeout,
+        link_lifetime=wanted.link_lifetime,
+        upload_lifetime=wanted.upload_lifetime,
     )
-    relay.on_refused = projection.refuse
-    service = Generations(
-        rules=Rules(
-            namespace=wanted.namespace,
-            default_quality=wanted.default_quality,
-            task_timeout=wanted.task_timeout,
-            link_lifetime=wanted.link_lifetime,
-            upload_lifetime=wanted.upload_lifetime,
-            platform=CLUSTER if wanted.cluster else ONE_MACHINE,
-        ),
-        catalogue=catalogue,
-        repository=repository,
-        writer=writer,
-        relay=relay,
-        projection=projection,
-        commands=commands,
-        store=store,
-        ids=ids,
-        now=now,
-    )
-    hub = Hub(bus, queue_limit=wanted.client_queue)
-    feeds = Feeds(
-        hub=hub,
-        bus=bus,
-        namespace=wanted.namespace,
-        snapshots=service.snapshot,
-        now=now,
-    )
-    context = Context(
+    made = Generations(rules, catalogue, database, projection, commands, now)
+    event_log = EventLog(bus)
+    hub = Hub(event_log, queue_limit=wanted.client_queue)
+    return Context(
         settings=settings,
         bus=bus,
         store=store,
-        engines=engines,
-        repository=repository,
+        database=database,
         catalogue=catalogue,
-        generations=service,
         projection=projection,
+        generations=made,
+        resources=Resources(made),
+        media=Media(rules, store, now),
         hub=hub,
-        feeds=feeds,
+        feeds=Feeds(hub, event_log, wanted.namespace, made.snapshot, now),
         now=now,
     )
-    return context, relay
 
 
-@contextlib.asynccontextmanager
-async def _background(context: Context, writer: Writer) -> AsyncIterator[None]:
-    projection = context.projection
-    work: dict[str, Coroutine[Any, Any, None]] = {
-        "events": context.hub.run(projection.note, projection.on_reset, context.settings.gateway.namespace),
+def _projection(wanted: GatewaySettings, now: Clock, bus: Bus, database: Database, commands: Commands) -> Projection:
+    state = State()
+    archive = Archive(state, database, commands)
+    control_plane = ControlPlane(bus, wanted.namespace)
+    anti_entropy = AntiEntropy(state, archive, control_plane, database, commands, wanted.silence, now)
+    return Projection(state, archive, anti_entropy, now)
+
+
+def _background(context: Context) -> dict[str, Coroutine[Any, Any, None]]:
+    projection, namespace = context.projection, context.settings.gateway.namespace
+
+    async def remove_keys() -> None:
+        await context.database.change(repository.remove_keys(context.now() - _KEYS_LIVE))
+
+    return {
+        "events": context.hub.run(projection.note, projection.anti_entropy.on_reset, namespace),
         "catalogue": context.catalogue.run(),
-        "flush": projection.flush_forever(),
-        "ask": projection.ask_forever(),
-        "places": projection.ask_places_forever(),
-        "strangers": projection.meet_strangers_forever(),
-        "housekeeping": _housekeeping(context, writer),
+        **projection.background(),
+        "housekeeping": periodically(remove_keys, _HOUSEKEEPING_SECONDS),
     }
-    tasks = [asyncio.create_task(_guarded(name, one), name=name) for name, one in work.items()]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(AuteurError):
-            await projection.flush()
 
 
-async def _guarded(name: str, work: Coroutine[Any, Any, None]) -> None:
-    """A background loop that ends by a bug must be seen: nothing else would notice."""
-    try:
-        await work
-    except Exception:
-        log.critical("background task failed", task=name, exc_info=True)
-        raise
-
-
-async def _housekeeping(context: Context, writer: Writer) -> None:
-    while True:
-        with contextlib.suppress(AuteurError):
-            await writer.change(db.forget_keys(context.now() - _KEYS_LIVE))
-        await asyncio.sleep(_HOUSEKEEPING)
+async def _flush(projection: Projection) -> None:
+    """What was heard last is written still."""
+    with contextlib.suppress(AuteurError):
+        await projection.archive.flush()

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from auteur_contracts.web.socket import client_messages, server_messages
-from auteur_gateway import auteur_version
+from auteur_web.app import auteur_version
 
 _SCHEMAS = "#/components/schemas/{model}"
 

@@ -1,21 +1,19 @@
-"""What endpoints need, built once by `app.build` and found on the application."""
+"""What endpoints need, built once by `app.running` and found on the application."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import Depends, Request
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from auteur_gateway.body import parse
 from auteur_gateway.catalogue import Catalogue
-from auteur_gateway.database.engines import Engines
-from auteur_gateway.database.repository import Repository
+from auteur_gateway.database.database import Database
 from auteur_gateway.feed import Feeds
 from auteur_gateway.generations import Generations
 from auteur_gateway.hub import Hub
-from auteur_gateway.projection import Projection
+from auteur_gateway.media import Media
+from auteur_gateway.projection.projection import Projection
+from auteur_gateway.resources import Resources
 from auteur_gateway.settings import Settings
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
@@ -27,11 +25,12 @@ class Context:
     settings: Settings
     bus: Bus
     store: Store
-    engines: Engines
-    repository: Repository
+    database: Database
     catalogue: Catalogue
-    generations: Generations
     projection: Projection
+    generations: Generations
+    resources: Resources
+    media: Media
     hub: Hub
     feeds: Feeds
     now: Clock
@@ -48,23 +47,3 @@ async def _context(connection: HTTPConnection) -> Context:
 
 
 Ctx = Annotated[Context, Depends(_context)]
-
-
-class StrictRequest(Request):
-    """JSON as RFC 8259 has it."""
-
-    async def json(self) -> Any:
-        try:
-            return parse(await self.body())
-        except ValueError as error:
-            raise HTTPException(400, f"the body is not JSON: {error}") from error
-
-
-class StrictRoute(APIRoute):
-    def get_route_handler(self) -> Any:
-        handle = super().get_route_handler()
-
-        async def strictly(request: Request) -> Any:
-            return await handle(StrictRequest(request.scope, request.receive))
-
-        return strictly

@@ -14,7 +14,7 @@ from auteur_contracts.web.http import (
     TierReply,
 )
 from auteur_contracts.web.socket import SnapshotTask
-from auteur_gateway.database.models import JobRow
+from auteur_gateway.database.tables import JobRow
 from auteur_gateway.messages import failure_reply, finish_message, output_replies, preview_url
 from auteur_gateway.overlay import Seen
 

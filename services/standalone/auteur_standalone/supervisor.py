@@ -34,7 +34,6 @@ log = get_logger()
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
 _BUCKET_SECONDS = 0.2
-_GATEWAY_FIRST_SECONDS = 5.0
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
 _SERVICES_ONLY = "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER"
@@ -116,6 +115,8 @@ class Supervisor:
         self._discovery_notes: tuple[str, ...] = ()
         self._started = time.time()
         self._stopping = asyncio.Event()
+        self._found = asyncio.Event()
+        """Runners were found: the folder need not be looked at to know that it changed."""
         self._keepers: dict[str, Keeper] = {}
         self._external: tuple[PartReport, ...] = ()
         self._agents: dict[str, Part] = {}
@@ -172,10 +173,7 @@ class Supervisor:
             self._write_state()
             return
         self._gpu_memory = await asyncio.to_thread(gpu_memory_gigabytes)
-        # On a small machine the workers' imports would take the gateway's time, and with it that of the first answer.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GATEWAY_FIRST_SECONDS):
-                await self._keepers["gateway"].ready.wait()
+        # The workers too: a model's imports take longer than all else together, and agents wait for NATS by themselves.
         await self._watch_runners()
 
     async def _make_bucket(self) -> None:
@@ -201,7 +199,7 @@ class Supervisor:
         self._write_state()
 
     def _add(self, part: Part) -> Keeper:
-        keeper = Keeper(part, self._layout, _probe_of(part, self._machine.config), self._write_state)
+        keeper = Keeper(part, self._layout, probe_of(part, self._machine.config), self._write_state)
         self._keepers[part.name] = keeper
         return keeper
 
@@ -214,7 +212,10 @@ class Supervisor:
             if now != seen:
                 seen = now
                 await self._reconcile_workers()
-            await asyncio.sleep(_WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._found.wait()
+            self._found.clear()
 
     async def _reconcile_workers(self) -> None:
         entries, unreadable = await asyncio.to_thread(registration.read_all, self._layout)
@@ -240,6 +241,7 @@ class Supervisor:
         if self._machine.settings.standalone.discover:
             found = await discovery.discover(discovery.environments(self._machine.settings, self._layout))
             failures = [*found.failed, *discovery.register_found(self._layout, found)]
+            self._found.set()
             self._discovery_notes = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in failures)
             for failed in failures:
                 log.warning("runner not available", runner=failed.name, why=failed.why)
@@ -285,7 +287,7 @@ class Supervisor:
                     log.error("stopping a part failed", error=repr(error))
 
 
-def _probe_of(part: Part, config: Config) -> Probe | None:
+def probe_of(part: Part, config: Config) -> Probe | None:
     match part.kind:
         case PartKind.NATS:
             return partial(nats_answers, config.ports.nats)

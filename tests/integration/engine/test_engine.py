@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from auteur_contracts import names, subjects
+from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
-from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
+from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, Output
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_control.dependents import Dependents
@@ -48,7 +47,8 @@ def start_engine(bus: Bus, nats_settings: NatsSettings, store: Store, tmp_path: 
 
     @asynccontextmanager
     async def start() -> AsyncIterator[None]:
-        async with Bus.connect(nats_settings, name="engine") as own, running_engine(own, store, settings):
+        connecting = Bus.connect(nats_settings, name="engine", owns_streams=True)
+        async with connecting as own, running_engine(own, store, settings):
             yield
 
     return start
@@ -189,7 +189,7 @@ async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus
         order = await doomed.order()
         assert isinstance(await doomed.claim(order), Grant)
     # Silent from here on.
-    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed", seconds=10)
+    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed")
     survivor = ScriptedWorker(bus, "survivor")
     async with _running(asyncio.create_task(survivor.live())):
         taken = await survivor.run_one()
@@ -440,14 +440,25 @@ async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, eng
     assert found.job.status.failure.reason is Reason.START_DEADLINE_EXCEEDED
 
 
-async def test_the_catalogue_says_which_runner_is_ready_and_why_not(
-    bus: Bus, engine: None, worker: ScriptedWorker
-) -> None:
-    async def ready() -> bool:
-        data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
-        return bool(data and json.loads(data)[0]["status"]["ready"])
+async def test_the_catalogue_says_which_runner_is_ready_and_why_not(bus: Bus, engine: None) -> None:
+    async def says(message: str, *, ready: bool = False) -> None:
+        async def said() -> bool:
+            data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
+            status = catalogue.decode(data).runners[0].status if data else None
+            return status is not None and (status.ready, status.message) == (ready, message)
 
-    await eventually(ready, "the runner to be ready")
+        await eventually(said, f"the catalogue to say {message or 'that the runner is ready'!r}")
+
+    worker = ScriptedWorker(bus)
+    await says("no worker of it is running")
+    worker.state = WorkerState.STARTING
+    async with _running(asyncio.create_task(worker.live())):
+        await says("its worker is starting")
+        worker.state, worker.message = WorkerState.BROKEN, "no such model"
+        await says("its setup failed: no such model")
+        worker.state = WorkerState.READY
+        await says("", ready=True)
+    await says("no worker of it is running")
 
 
 async def test_commands_and_reports_that_nobody_understands_do_not_stop_the_engine(

@@ -10,12 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from auteur_gateway.app import build
+from auteur_gateway.app import build, end_streams
 from auteur_gateway.context import Context
-from auteur_gateway.server import make_server
 from auteur_gateway.settings import GatewaySettings, Settings
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_web.server import make_server
 from tests.integration.gateway.engine import PlayedEngine
 from tests.support.waiting import eventually
 
@@ -35,8 +35,8 @@ class Running:
 async def serving(settings: Settings) -> AsyncIterator[Running]:
     """A gateway in this process, with uvicorn and real sockets; ends as by SIGTERM."""
     app = build(settings)
-    server = make_server(app, settings.gateway)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # signals are pytest's
+    server = make_server(app, settings.gateway, lambda: end_streams(app))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # signals are pytest's
     task = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started or task.done(), "the gateway to start")
@@ -50,8 +50,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
             yield Running(url, http, context)
     finally:
         server.should_exit = True
-        if hasattr(app.state, "context"):
-            app.state.context.hub.close()
+        end_streams(app)
         await asyncio.wait_for(task, 15)
 
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from auteur_contracts import names
-from auteur_contracts.commands import GetJob, GotJob, ListedJobs, ListJobs, Snapshot, Submit
+from auteur_contracts import catalogue, names
+from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot, Submit
 from auteur_contracts.events import (
     Accepted,
     Cancelled,
@@ -45,6 +44,7 @@ from auteur_contracts.resources import (
 from auteur_contracts.subjects import COMMANDS, JobCommand, JobQuery, Verb, parse
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Quality, Reason
 from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.resolve import resolve
 
@@ -112,7 +112,6 @@ class PlayedEngine:
     async def running(self) -> AsyncIterator["PlayedEngine"]:
         await self.offer(self.runner)
         listeners = [
-            await self.bus.answer(JobQuery("default", "get"), self._get),
             await self.bus.answer(JobQuery("default", "list"), self._list),
         ]
         consumer = Consumer("COMMANDS", f"engine-{uuid.uuid4().hex[:8]}", COMMANDS)
@@ -126,12 +125,7 @@ class PlayedEngine:
                 await listener.stop()
 
     async def offer(self, *runners: FunctionRunner) -> None:
-        document = json.dumps([runner.model_dump(mode="json", exclude_none=True) for runner in runners]).encode()
-        await self.bus.put_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"), document)
-
-    async def _get(self, _subject: str, data: bytes) -> GotJob:
-        job = self.jobs.get(GetJob.model_validate_json(data).name)
-        return GotJob(found=self._snapshot(job) if job else None)
+        await self.bus.put_document(catalogue.BUCKET, catalogue.key("default"), catalogue.encode(ONE_MACHINE, runners))
 
     async def _list(self, _subject: str, data: bytes) -> ListedJobs:
         asked = ListJobs.model_validate_json(data)

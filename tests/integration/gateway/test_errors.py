@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from auteur_contracts.subjects import Verb
+from auteur_gateway.database.repository import Repository
 from auteur_kit.bus import Bus
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, echo_runner
@@ -90,8 +91,8 @@ async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Runnin
 async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nobody(
     light_gateway: Running, engine: PlayedEngine, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auteur_gateway.generations.LARGEST_JOB", 2**30)
-    monkeypatch.setattr(light_gateway.context.bus._nats, "_max_payload", 64 * 1024)
+    monkeypatch.setattr("auteur_gateway.drafts.LARGEST_JOB", 2**30)
+    monkeypatch.setattr(light_gateway.context.bus.nats, "_max_payload", 64 * 1024)
     document = {
         "metadata": {"name": "star", "annotations": {"note": "x" * 70_000}},
         "spec": {"params": {"prompt": "a star"}},
@@ -104,7 +105,7 @@ async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nob
     await eventually(failed, "the job to fail")
     reply = (await light_gateway.http.get("/v1/generations/star")).json()
     assert "too large" in reply["message"]
-    await eventually(lambda: light_gateway.context.projection.unfinished == 0, "the archive")
+    await eventually(lambda: not len(light_gateway.context.projection.state), "the archive")
     assert (await light_gateway.http.delete("/v1/generations/star")).status_code == 204
     await eventually(lambda: ("star", Verb.DELETE) in engine.commands, "the lane to go on")
 
@@ -208,7 +209,7 @@ async def test_a_bug_says_nothing_of_our_insides(light_gateway: Running, monkeyp
     async def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(light_gateway.context.repository, "find", broken)
+    monkeypatch.setattr(Repository, "find", broken)
     answer = await light_gateway.http.get("/v1/generations/x")
     assert (answer.status_code, error_of(answer)["code"]) == (500, "internal")
     assert "secret" not in json.dumps(answer.json())

@@ -5,11 +5,13 @@ import json
 import httpx
 import pytest
 
-from auteur_contracts import names
+from auteur_contracts import catalogue
 from auteur_contracts.errors import Unavailable
 from auteur_contracts.resources import Failure
 from auteur_contracts.subjects import Verb
 from auteur_contracts.vocabulary import Fault, Reason
+from auteur_gateway.database.database import Database
+from auteur_lifecycle.capabilities import ONE_MACHINE
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, echo_runner, picture
 from tests.support.waiting import eventually
@@ -155,8 +157,8 @@ async def test_a_name_that_was_used_before_is_remembered_over_a_restart(
 async def test_a_namespace_has_its_own_names_and_its_own_queue(
     engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
 ) -> None:
-    document = json.dumps([engine.runner.model_dump(mode="json", exclude_none=True)]).encode()
-    await engine.bus.put_document(names.CATALOGUE_BUCKET, names.catalogue_key("film"), document)
+    document = catalogue.encode(ONE_MACHINE, [engine.runner])
+    await engine.bus.put_document(catalogue.BUCKET, catalogue.key("film"), document)
     async with (
         serving(settings_for(database_url, queue_limit=1)) as here,
         serving(settings_for(database_url, queue_limit=1, namespace="film")) as there,
@@ -314,12 +316,12 @@ async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
     engine.silent = True
     for name in ("star-0", "star-39"):
         await engine.succeed(name)
-    await light_gateway.context.projection.on_reset()
+    await light_gateway.context.projection.anti_entropy.on_reset()
 
     async def done() -> bool:
         return [await status_of(light_gateway.http, name) for name in ("star-0", "star-39")] == ["done", "done"]
 
-    await eventually(done, "the truth to be told in pieces", seconds=25)
+    await eventually(done, "the truth to be told in pieces")
 
 
 async def test_a_submit_that_got_lost_is_sent_again(gateway: Running, engine: PlayedEngine) -> None:
@@ -353,11 +355,11 @@ async def test_a_row_read_just_before_it_was_archived_is_not_shown_unfinished(
     gateway: Running, engine: PlayedEngine
 ) -> None:
     job = await accepted(gateway, engine)
-    before = await gateway.context.repository.find(job)
+    before = await gateway.context.database.jobs.find(job)
     assert before is not None
     await engine.succeed(job, picture(engine.jobs[job]))
     await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the archive")
-    await eventually(lambda: gateway.context.projection.unfinished == 0, "the job to be let go")
+    await eventually(lambda: not len(gateway.context.projection.state), "the job to be let go")
 
     assert gateway.context.projection.seen(before).status.finished
     assert gateway.context.projection.current(before).finished
@@ -372,14 +374,14 @@ async def test_a_release_that_could_not_be_written_is_written_later(
     await eventually(lambda: release in engine.commands, "the archive")
     failed: list[object] = []
 
-    async def broken(change: object) -> None:
-        failed.append(change)
+    async def broken(_database: Database, change: object, commands: object) -> None:
+        failed.append((change, commands))
         raise Unavailable("the disk is full")
 
     projection = light_gateway.context.projection
     with monkeypatch.context() as patch:
-        patch.setattr(projection._writer, "change", broken)
+        patch.setattr(Database, "change", broken)
         await engine.succeed(job)  # anew, as one that lost the release
-        await projection.on_reset()
+        await projection.anti_entropy.on_reset()
         await eventually(lambda: failed, "the write to fail")
     await eventually(lambda: engine.commands.count(release) == 2, "the release to be told again")

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from auteur_kit.store import Store
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
+from auteur_runner.agent.setup import Setup
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
 from tests.integration.runner.conftest import ROOT
@@ -93,7 +95,7 @@ async def _agent(
     ).model_copy(update=changes)
     times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
     async with Bus.connect(nats, name="agent") as own:
-        agent = Agent(identity, times, own, tier=None, pod=pod)
+        agent = Agent(identity, times, own, Setup(identity, tier=None), pod=pod)
         life = asyncio.create_task(agent.run())
         try:
             yield agent
@@ -311,7 +313,7 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
     await store.ensure_bucket()
     facts = Facts()
     async with contextlib.AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(Bus.connect(nats_settings, name="test"))
+        bus = await stack.enter_async_context(Bus.connect(nats_settings, name="test", owns_streams=True))
         await bus.ensure_streams()
         await bus.listen(subjects.EVENTS, facts.hear)
         await stack.enter_async_context(_engine(bus, store, tmp_path))
@@ -323,13 +325,18 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
         await eventually(lambda: [*tmp_path.glob("scratch/*/echo.json")], "the run to end while both are away")
         await asyncio.to_thread(nats.start)
         await asyncio.to_thread(store_process.start)
-        status = await finished(bus, "tough", seconds=40)
+        status = await finished(bus, "tough")
     store.close()
     assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
     assert len(_lines(tmp_path / "ledger")) == 1
 
 
-LOOKS = {"runner": "looks", "pool": "looks", "target": "tests.integration.runner.looks:Looks", "worker": "looks-1"}
+LOOKS: dict[str, Any] = {
+    "runner": "looks",
+    "pool": "looks",
+    "target": "tests.integration.runner.looks:Looks",
+    "worker": "looks-1",
+}
 
 
 async def test_an_input_that_was_never_uploaded_is_the_users_fault_and_is_not_tried_again(
@@ -374,7 +381,7 @@ async def test_a_report_that_nats_will_not_take_fails_the_attempt_and_the_worker
     process.start()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            bus = await stack.enter_async_context(Bus.connect(settings, name="test"))
+            bus = await stack.enter_async_context(Bus.connect(settings, name="test", owns_streams=True))
             await bus.ensure_streams()
             await stack.enter_async_context(_engine(bus, store, tmp_path))
             await stack.enter_async_context(_agent(settings, tmp_path, **LOOKS))
@@ -438,7 +445,7 @@ async def test_a_killed_agent_takes_its_child_along_and_its_job_runs_elsewhere(
     first.kill()
     await asyncio.to_thread(wait_for, lambda: not Path(f"/proc/{child}").exists(), "the child to die with its agent")
     program()
-    status = await finished(bus, "orphan", seconds=30)
+    status = await finished(bus, "orphan")
     assert (status.phase, status.attempt, status.losses) == (Phase.SUCCEEDED, 2, 1)
     assert len(_lines(tmp_path / "ledger")) == 2
 
@@ -447,7 +454,7 @@ async def test_sigterm_ends_an_idle_agent_with_exit_code_zero(
     bus: Bus, engine: None, beats: list[Heartbeat], program: Callable[[], "subprocess.Popen[bytes]"]
 ) -> None:
     process = program()
-    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready", seconds=40)
+    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready")
     process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 20) == 0
     await eventually(lambda: beats[-1].state is WorkerState.DRAINING, "its last word")

@@ -41,7 +41,9 @@ async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[None]:
 
 
 class Twins:
-    """Hears every order as it is published, and publishes it once more."""
+    """Hears every order as it is published, and publishes it once more. On a slow machine an order whose claim takes
+    long is repeated by the engine besides: delivered twice is the least.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -86,12 +88,12 @@ async def test_a_thousand_orders_delivered_twice_run_once(
         await eventually(lambda: len(ended()) >= ORDERS, "every job to end", seconds=200)
 
         async def queue_is_empty() -> bool:
-            return (await bus._js.stream_info("WORK")).state.messages == 0
+            return (await bus.js.stream_info("WORK")).state.messages == 0
 
         await eventually(queue_is_empty, "the last twins to be taken")
     entered = Counter(line.rsplit(" ", 1)[0] for line in ledger.read_text().splitlines())
     assert len(twins.delivered) == ORDERS
-    assert set(twins.delivered.values()) == {2}
+    assert min(twins.delivered.values()) >= 2
     assert sum(count > 1 for count in claimed.values()) > ORDERS / 4, "twins were asked for by other workers"
     assert len(entered) == ORDERS
     assert set(entered.values()) == {1}, [key for key, count in entered.items() if count > 1]

@@ -99,9 +99,9 @@ async def claims(bus: Bus, store: Store) -> AsyncIterator[Claims]:
 
 async def reported(bus: Bus) -> list[Report]:
     """What lies in the stream: NATS has it, whoever listened."""
-    state = (await bus._js.stream_info(streams.REPORTS)).state
+    state = (await bus.js.stream_info(streams.REPORTS)).state
     return [
-        Report.model_validate_json((await bus._js.get_msg(streams.REPORTS, seq)).data or b"")
+        Report.model_validate_json((await bus.js.get_msg(streams.REPORTS, seq)).data or b"")
         for seq in range(state.first_seq, state.first_seq + state.messages)
     ]
 
@@ -233,12 +233,12 @@ async def test_a_pod_that_is_killed_while_nats_is_away_has_left_its_word(
     own_nats: tuple[ServerProcess, NatsSettings], store: Store, start_pod: StartPod, tmp_path: Path
 ) -> None:
     server, settings = own_nats
-    async with Bus.connect(settings, name="test") as bus:
+    async with Bus.connect(settings, name="test", owns_streams=True) as bus:
         await bus.ensure_streams()
         claims = Claims(bus, store, {"seconds": 1})
         await claims.serve()
         pod = start_pod(order("cut-off"), NATS__URL=settings.url, NATS__PASSWORD=settings.password.get_secret_value())
-        await eventually((tmp_path / "ledger").exists, "the run", seconds=30)
+        await eventually((tmp_path / "ledger").exists, "the run")
         server.kill()
         await eventually(lambda: pod.termination_log.stat().st_size, "the last word")
         pod.process.kill()

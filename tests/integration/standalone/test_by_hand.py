@@ -24,7 +24,9 @@ def services(tmp_path: Path) -> Iterator[Stack]:
 
 @contextmanager
 def in_a_terminal(stack: Stack, part: str) -> Iterator[None]:
-    with subprocess.Popen((AUTEUR, "exec", part), env=stack._env, cwd=CHECKOUT, stderr=subprocess.DEVNULL) as program:
+    with subprocess.Popen(
+        (AUTEUR, "exec", part), env=stack.environment, cwd=CHECKOUT, stderr=subprocess.DEVNULL
+    ) as program:
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from auteur_contracts import resources
 from auteur_contracts.vocabulary import ApiStatus, QualityName
 from auteur_contracts.web import http, socket
-from auteur_gateway.database.models import metadata
+from auteur_gateway.database.tables import metadata
 from tests.support.founding import CHECKOUT, Row, State, rows, rows_of
 from tests.unit.standalone.test_env_example import OTHERS, known_variables
 

@@ -95,7 +95,7 @@ def test_a_runner_that_is_registered_again_gets_new_workers_though_its_descripti
     )
     before, after = (stack.agents(MACHINE, [entry]) for entry in (first, again))
     change = stack.change(before, after)
-    assert (change.stop, [part.name for part in change.start]) == ({"runner-flip"}, ["runner-flip"])
+    assert (change.stop, [part.name for part in change.start]) == (frozenset({"runner-flip"}), ["runner-flip"])
     assert stack.change(before, stack.agents(MACHINE, [first])) == Change(frozenset(), ())
 
 

@@ -6,10 +6,10 @@ import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from opentelemetry import context, propagate
 from pydantic import TypeAdapter, ValidationError
 
 from auteur_contracts import subjects
@@ -25,8 +25,8 @@ from auteur_contracts.orders import (
     TerminationMessage,
     WorkerState,
 )
-from auteur_contracts.resources import Tier
-from auteur_kit import streams
+from auteur_kit import streams, telemetry, trace
+from auteur_kit.backoff import Backoff
 from auteur_kit.bus import Bus, Consumer, Delivery, TooLarge
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
@@ -39,8 +39,8 @@ from auteur_runner.agent.decisions import Stop
 from auteur_runner.agent.facts import FactPublisher
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
-from auteur_runner.process import Launch, SetupFailed
-from auteur_runner.worker import Worker
+from auteur_runner.agent.setup import Setup
+from auteur_runner.process import SetupFailed
 
 T = TypeVar("T")
 log = get_logger()
@@ -103,7 +103,7 @@ class Agent:
         identity: Identity,
         times: AgentTimes,
         bus: Bus,
-        tier: Tier | None,
+        setup: Setup,
         pod: Pod = _NO_POD,
         now: Clock = utc_now,
     ) -> None:
@@ -111,7 +111,7 @@ class Agent:
         self._pod = pod
         self._times = times
         self._bus = bus
-        self._tier = tier
+        self._setup = setup
         self._now = now
         self._facts = FactPublisher(bus)
         self._status = WorkerStatus()
@@ -126,8 +126,8 @@ class Agent:
         self._termination_message: TerminationMessage | None = None
         self._facts_sent = 0
         self._heartbeats_sent = 0
-        launch = Launch(identity.python, identity.target, identity.directory)
-        self._worker = Worker(launch, self._on_log_line)
+        self._worker = setup.worker
+        self._worker.on_log = self._on_log_line
         self._dependencies = Dependencies(
             worker=self._worker,
             worker_id=identity.worker,
@@ -147,10 +147,10 @@ class Agent:
         """Until `leave`."""
         await self._run_until_left(self._serve())
 
-    async def run_once(self, order: Order) -> TerminationMessage:
+    async def run_once(self, order: Order, traceparent: str = "") -> TerminationMessage:
         """Serves one order and no other. Its termination message is also written in the pod, as soon as it is known."""
         self._idle.clear()
-        message = await self._run_until_left(self._serve_one(order))
+        message = await self._run_until_left(self._serve_one(order, traceparent))
         return message or self._termination_message or termination.stopped_before_claim(order, self._identity.worker)
 
     async def _run_until_left(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -165,7 +165,7 @@ class Agent:
                 await self._drain()
         finally:
             await _end(serving)
-            await self._worker.close()
+            await self._setup.close()
             await self._facts.flush(1)
             await _end(leaving, publisher, heartbeats)
             self._set_state(WorkerState.DRAINING)
@@ -188,11 +188,11 @@ class Agent:
 
     async def _get_ready(self) -> None:
         """Sets the child up, trying again for ever: what is missing may be mounted or installed meanwhile."""
-        pause = 1.0
+        backoff = Backoff(1.0, self._times.retry_setup_at_most.total_seconds())
         while not self._leaving.is_set():
             self._set_state(WorkerState.STARTING)
             try:
-                await self._set_up()
+                await self._setup.finish()
             except SetupFailed as error:
                 log.error("setup failed", message=error.failure.message, tail=error.failure.log_tail)  # noqa: TRY400 -- theirs
                 self._set_state(WorkerState.BROKEN, message=error.failure.message[:512])
@@ -200,38 +200,23 @@ class Agent:
                 self._set_state(WorkerState.READY)
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(backoff.next()):
                     await self._leaving.wait()
-            pause = min(pause * 2, self._times.retry_setup_at_most.total_seconds())
 
-    async def _set_up(self) -> None:
-        described = await self._worker.describe()
-        if wrong := decisions.refused_runner(described, self._identity.runner):
-            raise SetupFailed(decisions.broken(wrong))
-        self._tier = self._tier or decisions.first_tier(described)
-        try:
-            async with asyncio.timeout(described.spec.setup_timeout.total_seconds()):
-                async for event in self._worker.prepare(self._tier):
-                    if isinstance(event, protocol.Progressed):
-                        log.info("setting up", phase=event.progress.phase)
-        except TimeoutError as error:
-            await self._worker.close()
-            took = described.spec.setup_timeout.total_seconds()
-            raise SetupFailed(decisions.broken(f"setup took longer than its timeout of {took:g} s")) from error
-
-    async def _serve_one(self, order: Order) -> TerminationMessage:
+    async def _serve_one(self, order: Order, traceparent: str) -> TerminationMessage:
         """The claim comes first, then the setup: a setup that fails is then the attempt's failure, and is reported."""
         try:
-            match await self._claim(order):
-                case None if self._leaving.is_set():
-                    message = termination.stopped_before_claim(order, self._identity.worker)
-                case None:
-                    patience = self._times.claim_patience.total_seconds()
-                    message = termination.claim_unanswered(order, self._identity.worker, patience)
-                case ClaimRefused() as refused:
-                    message = termination.from_refusal(order, self._identity.worker, refused)
-                case Grant() as grant:
-                    return termination.from_report(await self._run_attempt(order, grant))
+            with self._span_of(order, traceparent) as span:
+                match await self._claim(order):
+                    case None if self._leaving.is_set():
+                        message = termination.stopped_before_claim(order, self._identity.worker)
+                    case None:
+                        patience = self._times.claim_patience.total_seconds()
+                        message = termination.claim_unanswered(order, self._identity.worker, patience)
+                    case ClaimRefused() as refused:
+                        message = termination.from_refusal(order, self._identity.worker, refused)
+                    case Grant() as grant:
+                        return termination.from_report(await self._run_attempt(order, grant, span))
             log.warning("order not run", job=order.name, attempt=order.attempt, why=message.message)
             self._leave_message(message)
             return message
@@ -253,11 +238,9 @@ class Agent:
                 await delivery.term()
                 continue
             self._idle.clear()
-            trace = context.attach(propagate.extract(delivery.headers))  # the report belongs to the order's trace
             try:
                 await self._on_order(order, delivery)
             finally:
-                context.detach(trace)
                 self._idle.set()
 
     async def _on_order(self, order: Order, delivery: Delivery) -> None:
@@ -267,20 +250,47 @@ class Agent:
         if self._claims.is_settled(order):
             await delivery.ack()
             return
-        match await self._claim(order):
-            case None:
-                log.warning("claim unanswered, order handed back", job=order.name, attempt=order.attempt)
-                await delivery.nak(_HAND_BACK_DELAY)
-            case ClaimRefused(reason=reason):
-                log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
-                self._claims.forget(order)
-                await delivery.ack()
-            case Grant() as grant:
-                self._claims.settle(order)
-                await delivery.ack()
-                await self._run_granted(order, grant)
+        with self._span_of(order, delivery.traceparent) as span:
+            match await self._claim(order):
+                case None:
+                    log.warning("claim unanswered, order handed back", job=order.name, attempt=order.attempt)
+                    await delivery.nak(_HAND_BACK_DELAY)
+                    return
+                case ClaimRefused(reason=reason):
+                    log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
+                    self._claims.forget(order)
+                    await delivery.ack()
+                    return
+                case Grant() as grant:
+                    self._claims.settle(order)
+                    await delivery.ack()
+                    await self._run_attempt(order, grant, span)
+        if self._worker.pid is None and not self._leaving.is_set():
+            await self._get_ready()
+        else:
+            self._set_state(WorkerState.READY)
+
+    def _span_of(self, order: Order, traceparent: str) -> AbstractContextManager[telemetry.Span]:
+        """Of one attempt, in the trace of its job. An order that names none belongs to the trace of its uid."""
+        about = telemetry.job_attributes(order.namespace, order.name, order.uid, order.attempt)
+        return telemetry.span(
+            "attempt",
+            parent=traceparent or trace.of_uid(order.uid),
+            kind=telemetry.Kind.CONSUMER,
+            **about,
+            **{"auteur.worker": self._identity.worker},
+        )
 
     async def _claim(self, order: Order) -> Grant | ClaimRefused | None:
+        with telemetry.span("claim") as span:
+            reply = await self._ask_for(order)
+            if isinstance(reply, ClaimRefused):
+                span.set(**{"auteur.refusal": reply.reason})
+            elif reply is None:
+                span.fail("nobody answered")
+            return reply
+
+    async def _ask_for(self, order: Order) -> Grant | ClaimRefused | None:
         request = ClaimRequest(
             namespace=order.namespace,
             name=order.name,
@@ -300,14 +310,7 @@ class Agent:
             await asyncio.sleep(max(0.0, 0.2 - (loop.time() - began)))
         return None
 
-    async def _run_granted(self, order: Order, grant: Grant) -> None:
-        await self._run_attempt(order, grant)
-        if self._worker.pid is None and not self._leaving.is_set():
-            await self._get_ready()
-        else:
-            self._set_state(WorkerState.READY)
-
-    async def _run_attempt(self, order: Order, grant: Grant) -> Report:
+    async def _run_attempt(self, order: Order, grant: Grant, span: telemetry.Span) -> Report:
         """From grant to delivered report."""
         self._set_state(WorkerState.BUSY, order)
         attempt = self._attempt = Attempt(order, grant, self._dependencies)
@@ -315,9 +318,13 @@ class Agent:
         listener = await self._bus.listen(signal, self._on_cancel)
         try:
             report = await attempt.run()
+            span.set(**{"auteur.outcome": report.outcome})
+            if report.failure is not None:
+                span.fail(report.failure.message)
             # Before NATS has the report: that may take longer than this pod has left.
             self._leave_message(termination.from_report(report))
-            return await self._deliver(report)
+            with telemetry.span("report"):
+                return await self._deliver(report)
         finally:
             self._attempt = None
             await listener.stop()

@@ -16,6 +16,7 @@ from auteur_contracts.events import Logged, Previewed, Progressed, Started
 from auteur_contracts.names import s3_uri
 from auteur_contracts.orders import Grant, Order, Outcome, Report
 from auteur_contracts.resources import Failure, Output
+from auteur_kit import telemetry
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Transfer
@@ -23,6 +24,7 @@ from auteur_runner import protocol
 from auteur_runner.agent import decisions
 from auteur_runner.agent.cgroup import Cgroup
 from auteur_runner.agent.decisions import RunRecord, Stop, Timings, Verdict
+from auteur_runner.agent.phases import Phases
 from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
 from auteur_runner.worker import Worker
@@ -68,6 +70,7 @@ class Attempt:
         self._fraction = 0.0
         self._stop: Stop | None = None
         self._started_at = dependencies.now()
+        self._phases = Phases(dependencies.now)
         self._preview: asyncio.Task[None] | None = None
         self._previews = 0
         self._preview_uri: str | None = None
@@ -107,7 +110,8 @@ class Attempt:
         ending: protocol.Ending
         kills = self._dependencies.cgroup.kills()
         try:
-            inputs = await self._fetch_inputs()
+            with telemetry.span("download"):
+                inputs = await self._fetch_inputs()
             ending = await self._execute(inputs) if self._stop is None else protocol.Cancelled()
         except _Failed as error:
             ending = protocol.Failed(failure=error.failure)
@@ -119,7 +123,8 @@ class Attempt:
         began = time.monotonic()
         if isinstance(ending, protocol.Succeeded):
             try:
-                outputs = await asyncio.to_thread(self._upload, ending)
+                with telemetry.span("upload"):
+                    outputs = await asyncio.to_thread(self._upload, ending)
             except _Failed as error:
                 verdict = Verdict(Outcome.FAILED, error.failure)
         report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
@@ -173,11 +178,17 @@ class Attempt:
             uid=self.order.uid,
             attempt=self.order.attempt,
         )
-        async with aclosing(self._dependencies.worker.run(run)) as events:
-            async for event in events:
-                if isinstance(event, protocol.Ending):
-                    return event
-                self._on_event(event)
+        with telemetry.span("run") as span:
+            span.set(**{"auteur.function": plan.function, "auteur.tier": plan.tier.quality})
+            self._phases = Phases(self._dependencies.now)
+            async with aclosing(self._dependencies.worker.run(run)) as events:
+                async for event in events:
+                    if isinstance(event, protocol.Ending):
+                        self._phases.enter("")
+                        if isinstance(event, protocol.Failed):
+                            span.fail(event.failure.message)
+                        return event
+                    self._on_event(event)
         raise AssertionError("a run ends with an ending")
 
     def _on_event(self, event: protocol.Event) -> None:
@@ -185,8 +196,10 @@ class Attempt:
         match event:
             case protocol.Started():
                 self._started_at = self._dependencies.now()
+                self._phases.started(loaded=self._dependencies.worker.load_seconds > 0)
                 self._publish(Started(attempt=attempt, worker=self._dependencies.worker_id))
             case protocol.Progressed():
+                self._phases.enter(event.progress.phase)
                 self._progress(event)
             case protocol.Previewed(file=file, step=step):
                 if self._preview is None or self._preview.done():

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -19,15 +20,18 @@ from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, Unavailable
 from auteur_contracts.orders import Order, TerminationMessage
 from auteur_contracts.resources import Tier
-from auteur_kit import logs
-from auteur_kit.bus import Bus
+from auteur_kit import logs, telemetry
 from auteur_kit.logs import get_logger
-from auteur_kit.settings import NatsSettings, read_settings
+from auteur_kit.settings import read_settings
 from auteur_runner.agent import termination
-from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.init import fork_behind_init
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentOptions, AgentSettings, Identity
+from auteur_runner.agent.setup import Setup
+
+if TYPE_CHECKING:
+    from auteur_kit.bus import Bus
+    from auteur_runner.agent.agent import Agent
 
 log = get_logger()
 _CONNECT_TIMEOUT = timedelta(seconds=3)
@@ -51,10 +55,12 @@ def main(argv: Sequence[str]) -> int:
         fork_behind_init()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
+    send_spans = telemetry.configure(settings.telemetry, service="agent", instance=identity.worker)
     _empty_scratch(identity.scratch)
     try:
-        return asyncio.run(_Program(identity, settings.nats, options).run())
+        return asyncio.run(_Program(identity, settings, options).run())
     finally:
+        send_spans()
         shutil.rmtree(identity.scratch, ignore_errors=True)
 
 
@@ -115,11 +121,13 @@ def _pod(options: AgentOptions) -> Pod:
 class _Program:
     """From the first try to reach NATS to the exit code."""
 
-    def __init__(self, identity: Identity, nats: NatsSettings, options: AgentOptions) -> None:
+    def __init__(self, identity: Identity, settings: AgentSettings, options: AgentOptions) -> None:
         self._identity = identity
         # NATS may not be there yet: each try is short, so that SIGTERM is noticed between them.
-        self._nats = nats.model_copy(update={"connect_timeout": _CONNECT_TIMEOUT})
+        self._nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TIMEOUT})
         self._options = options
+        self._traceparent = settings.traceparent
+        self._setup = Setup(identity, options.tier)
         self._pod = _pod(options)
         self._stopping = asyncio.Event()
 
@@ -133,14 +141,18 @@ class _Program:
         return os.EX_OK
 
     async def _serve(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                async with self._agent() as agent:
-                    await agent.run()
-            except Unavailable as error:
-                await self._wait_for_nats(error)
-            else:
-                return
+        self._setup.begin()  # a pool's worker loads the same whatever it will be asked: NATS need not be there for that
+        try:
+            while not self._stopping.is_set():
+                try:
+                    async with self._agent() as agent:
+                        await agent.run()
+                except Unavailable as error:
+                    await self._wait_for_nats(error)
+                else:
+                    return
+        finally:
+            await self._setup.close()
 
     async def _serve_one(self, order: Order) -> TerminationMessage:
         """Waits for NATS as long as for the answer to a claim."""
@@ -150,7 +162,7 @@ class _Program:
         while not self._stopping.is_set():
             try:
                 async with self._agent() as agent:
-                    return await agent.run_once(order)
+                    return await agent.run_once(order, self._traceparent)
             except Unavailable as error:
                 if loop.time() >= until:
                     message = termination.bus_unreachable(order, self._identity.worker, str(error))
@@ -166,10 +178,11 @@ class _Program:
                 await self._stopping.wait()
 
     @contextlib.asynccontextmanager
-    async def _agent(self) -> AsyncIterator[Agent]:
+    async def _agent(self) -> AsyncIterator["Agent"]:
         """An agent with a connection of its own, which drains when this process is told to stop. Raises Unavailable."""
-        async with Bus.connect(self._nats, name=self._identity.worker) as bus:
-            agent = Agent(self._identity, self._options, bus, self._options.tier, self._pod)
+        bus_type, agent_type = await asyncio.to_thread(_import_agent)
+        async with bus_type.connect(self._nats, name=self._identity.worker) as bus:
+            agent = agent_type(self._identity, self._options, bus, self._setup, self._pod)
 
             async def leave_when_told() -> None:
                 await self._stopping.wait()
@@ -180,6 +193,14 @@ class _Program:
                 yield agent
             finally:
                 waiting.cancel()
+
+
+def _import_agent() -> tuple[type["Bus"], type["Agent"]]:
+    """In a thread, while the child starts: the clients of NATS and S3 take longer to import than it does."""
+    from auteur_kit.bus import Bus  # noqa: PLC0415  -- that is what this is for
+    from auteur_runner.agent.agent import Agent  # noqa: PLC0415
+
+    return Bus, Agent
 
 
 def _hide_from_other_processes() -> None:

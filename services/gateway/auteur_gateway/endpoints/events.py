@@ -23,14 +23,14 @@ from auteur_contracts.web.socket import (
     TaskStarted,
     client_messages,
 )
-from auteur_gateway import sse
-from auteur_gateway.body import parse
 from auteur_gateway.context import Context, Ctx, context_of
-from auteur_gateway.errors import error_response, of_pydantic
 from auteur_gateway.feed import Feeds
-from auteur_gateway.middleware import deny_socket
-from auteur_gateway.sse import EventStream
 from auteur_kit.logs import get_logger
+from auteur_web import sse
+from auteur_web.errors import details_of, error_response, log_fault, of_pydantic
+from auteur_web.middleware import deny_socket
+from auteur_web.sse import EventStream
+from auteur_web.strict_json import parse
 
 log = get_logger()
 router = APIRouter(tags=["events"])
@@ -122,13 +122,15 @@ async def _answer(ctx: Context, project: str, text: str | bytes) -> Pong | TaskS
         message, reply_to = _understand(text)
         return await _obey(ctx, project, message)
     except AuteurError as error:
+        log_fault(error, path="/ws", project=project)
+        waits = {} if error.retry_after is None else {"retry_after": error.retry_after}
         return ErrorMessage(
             id=uuid.uuid4().hex,
             project_id=project,
             timestamp=ctx.now(),
             error_code=error.code.value,
             message=error.message,
-            details={name: value for name, value in error.details.items() if value is not None} or None,
+            details={**details_of(error), **waits} or None,
             reply_to=reply_to or None,
         )
 

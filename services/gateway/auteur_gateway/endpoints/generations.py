@@ -18,12 +18,13 @@ from auteur_contracts.web.http import (
     OutputList,
 )
 from auteur_gateway import views
-from auteur_gateway.context import Ctx, StrictRoute
+from auteur_gateway.context import Ctx
 from auteur_gateway.database.repository import Filter
 from auteur_gateway.generations import Found
 from auteur_gateway.job_logs import follow_logs
 from auteur_gateway.messages import output_replies
-from auteur_gateway.sse import EventStream
+from auteur_web.sse import EventStream
+from auteur_web.strict_json import StrictRoute
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"], route_class=StrictRoute)
 _API = "api"
@@ -138,13 +139,13 @@ async def outputs(ctx: Ctx, job_id: str) -> OutputList:
 @router.get("/{job_id}/outputs/{name}", status_code=307, response_class=RedirectResponse, responses=_REDIRECT)
 async def output(ctx: Ctx, job_id: str, name: str, *, download: bool = False) -> RedirectResponse:
     """Redirects to the file. `?download=1` makes browsers save it."""
-    return _to(await ctx.generations.output_link(job_id, name, download=download))
+    return _to(await ctx.media.output_link(await ctx.generations.find(job_id), name, download=download))
 
 
 @router.get("/{job_id}/preview", status_code=307, response_class=RedirectResponse, responses=_REDIRECT)
 async def preview(ctx: Ctx, job_id: str) -> RedirectResponse:
     """Redirects to the newest preview."""
-    return _to(await ctx.generations.preview_link(job_id))
+    return _to(await ctx.media.preview_link(await ctx.generations.find(job_id)))
 
 
 @router.get(

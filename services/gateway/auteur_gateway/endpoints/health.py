@@ -2,18 +2,18 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from auteur_contracts.errors import AuteurError
+from auteur_contracts.errors import RETRY_AFTER, Code
 from auteur_contracts.web.http import HealthReply, HealthStatus, InfoReply
-from auteur_gateway import auteur_version
 from auteur_gateway.context import Context, Ctx
+from auteur_web.app import auteur_version
+from auteur_web.health import OK, check
 
 router = APIRouter(tags=["health"])
-_OK = "ok"
-_PATIENCE = 3.0
 _UNWELL: dict[int | str, dict[str, Any]] = {503: {"model": HealthReply, "description": "It cannot work now."}}
 
 
@@ -22,28 +22,27 @@ async def health(ctx: Ctx, response: Response) -> HealthReply:
     """Each part, and what is wrong with it."""
     checks = await run_checks(ctx)
     status = judge(checks)
-    response.status_code = 503 if status is HealthStatus.UNHEALTHY else 200
+    _answer(response, serves=status is not HealthStatus.UNHEALTHY)
     return HealthReply(status=status, timestamp=ctx.now(), service="gateway", version=auteur_version(), checks=checks)
 
 
 @router.get("/livez")
 async def livez() -> dict[str, str]:
     """The process answers; says nothing of what it depends on."""
-    return {"status": _OK}
+    return {"status": OK}
 
 
 @router.get("/readyz", responses={503: {"description": "Not yet, or no longer: it is starting, draining or cut off."}})
 async def readyz(ctx: Ctx, response: Response) -> dict[str, str]:
     """Requests are welcome: the database and NATS answer, and the process is not about to end."""
     checks = {
-        "database": await _check(ctx.repository.ping()),
-        "nats": _OK if ctx.bus.connected else "not connected",
-        "events": _OK if ctx.hub.ready.is_set() else "not followed yet",
-        "process": "draining" if ctx.hub.closing else _OK,
+        **await _essentials(ctx),
+        "events": OK if ctx.hub.ready.is_set() else "not followed yet",
+        "process": "draining" if ctx.hub.closing else OK,
     }
-    ready = all(value == _OK for value in checks.values())
-    response.status_code = 200 if ready else 503
-    return {"status": _OK if ready else "not ready", **checks}
+    ready = all_ok(checks)
+    _answer(response, serves=ready)
+    return {"status": OK if ready else "not ready", **checks}
 
 
 @router.get("/api/v1/info")
@@ -72,38 +71,38 @@ async def info(ctx: Ctx) -> InfoReply:
     )
 
 
+def _answer(response: Response, *, serves: bool) -> None:
+    response.status_code = 200 if serves else 503
+    if not serves:
+        response.headers["Retry-After"] = f"{RETRY_AFTER[Code.UNAVAILABLE]:.0f}"
+
+
 async def run_checks(ctx: Context) -> dict[str, str]:
-    database, store = await asyncio.gather(_check(ctx.repository.ping()), _check(ctx.store.check()))
+    essentials, store = await asyncio.gather(_essentials(ctx), check(ctx.store.check()))
+    return {"api": OK, **essentials, "store": store, "workspace": _workspace(ctx)}
+
+
+async def _essentials(ctx: Context) -> dict[str, str]:
     return {
-        "api": _OK,
-        "nats": _OK if ctx.bus.connected else "not connected; it is tried again all the time",
-        "store": store,
-        "database": database,
-        "workspace": _workspace(ctx),
+        "database": await check(ctx.database.reader.ping()),
+        "nats": OK if ctx.bus.connected else "not connected; it is tried again all the time",
     }
+
+
+def all_ok(checks: Mapping[str, str]) -> bool:
+    return all(value == OK for value in checks.values())
 
 
 def judge(checks: dict[str, str]) -> HealthStatus:
     """Without its database the gateway can do nothing; without the rest it still takes jobs and shows what it knows."""
-    if checks["database"] != _OK:
+    if checks["database"] != OK:
         return HealthStatus.UNHEALTHY
-    return HealthStatus.HEALTHY if all(value == _OK for value in checks.values()) else HealthStatus.DEGRADED
-
-
-async def _check(answer: Any) -> str:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await answer
-    except AuteurError as error:
-        return error.message
-    except TimeoutError:
-        return f"no answer within {_PATIENCE:.0f} s"
-    return _OK
+    return HealthStatus.HEALTHY if all_ok(checks) else HealthStatus.DEGRADED
 
 
 def _workspace(ctx: Context) -> str:
     """The folder of the database's file; a database server has its own."""
-    file = ctx.engines.file
+    file = ctx.database.engines.file
     if file is None or os.access(file.parent, os.W_OK):
-        return _OK
+        return OK
     return "the data folder cannot be written"

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from auteur_contracts.errors import AuteurError, Code, InvalidRequest, NotFound
+from auteur_contracts.errors import Code, InvalidRequest, NotFound
 from auteur_contracts.model import JsonObject
 from auteur_contracts.quantities import Label
 from auteur_contracts.web.http import (
@@ -17,7 +17,8 @@ from auteur_contracts.web.http import (
     UploadReply,
 )
 from auteur_gateway import views
-from auteur_gateway.context import Context, Ctx, StrictRoute
+from auteur_gateway.context import Context, Ctx
+from auteur_web.strict_json import StrictRoute
 
 router = APIRouter(tags=["resources"], route_class=StrictRoute)
 _KINDS = ("GenerationJob", "FunctionRunner")
@@ -54,7 +55,7 @@ async def apply(
             code=Code.NOT_SUPPORTED,
             remedy="auteur runners add",
         )
-    applied = await ctx.generations.apply(name, document, by="apply")
+    applied = await ctx.resources.apply(name, document, by="apply")
     response.status_code = 201 if applied.outcome is ApplyOutcome.CREATED else 200
     return applied
 
@@ -79,15 +80,14 @@ async def get_resource(ctx: Ctx, kind: str, name: str, namespace: Label | None =
 def _check(ctx: Context, kind: str, namespace: str | None) -> None:
     if kind not in _KINDS:
         raise NotFound(f'there is no kind "{kind[:63]}"; there are {" and ".join(_KINDS)}', kind=kind[:63])
-    if namespace is not None and namespace != ctx.generations.rules.namespace:
-        error: AuteurError = ctx.generations.other_namespace(namespace)
-        raise error
+    if namespace is not None and namespace != ctx.resources.namespace:
+        raise ctx.resources.other_namespace(namespace)
 
 
 @router.post("/v1/uploads", status_code=201)
 async def upload(ctx: Ctx, request: CreateUpload) -> UploadReply:
     """A place to upload one input file to: send `fields` and then the file, as multipart/form-data, to `url`."""
-    return await ctx.generations.upload(request)
+    return await ctx.media.upload(request)
 
 
 @router.get("/v1/functions")

@@ -1,12 +1,6 @@
-"""Alembic's entry: runs the migrations on the connection, and in the transaction, that `engines.migrate` opened."""
+"""Alembic's entry."""
 
-from alembic import context
+from auteur_gateway.database.tables import metadata
+from auteur_sql.migrations import run_revisions
 
-from auteur_gateway.database.models import metadata
-
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    render_as_batch=True,  # SQLite cannot alter most things in place
-)
-context.run_migrations()
+run_revisions(metadata)

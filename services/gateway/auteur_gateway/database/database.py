@@ -1,0 +1,74 @@
+"""The gateway's database: what is read, what is written, and the commands that go with what is written."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auteur_gateway.database.admission import Admission, Admissions, Admitted
+from auteur_gateway.database.repository import Change, Repository
+from auteur_gateway.database.tables import outbox
+from auteur_gateway.settings import GatewaySettings
+from auteur_kit.bus import Bus
+from auteur_kit.clock import Clock
+from auteur_sql.engines import Engines, open_engines, parse_url
+from auteur_sql.migrations import migrate
+from auteur_sql.outbox import Message
+from auteur_sql.reader import Reader
+from auteur_sql.relay import Relay
+from auteur_sql.writer import Writer
+
+URL_SETTING = "AUTEUR_GATEWAY__DATABASE_URL"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class Database:
+    engines: Engines
+    reader: Reader
+    jobs: Repository
+    relay: Relay
+    _writer: Writer
+    _admissions: Admissions
+
+    async def admit(self, admission: Admission) -> Admitted:
+        """Returns after the commit. Raises Busy, Conflict (name or key taken), Unavailable."""
+        admitted = await self._writer.add(self._admissions, admission)
+        if admitted.reply is None:
+            self.relay.send(admission.commands)
+        return admitted
+
+    async def change(self, change: Change | None, commands: Sequence[Message] = ()) -> None:
+        """Both or neither; returns after the commit, with the commands on their way."""
+
+        async def both(connection: AsyncConnection) -> None:
+            if change is not None:
+                await change(connection)
+            await outbox.add(connection, commands)
+
+        await self._writer.change(both)
+        self.relay.send(commands)
+
+
+@contextlib.asynccontextmanager
+async def open_database(settings: GatewaySettings, bus: Bus, now: Clock) -> AsyncIterator[Database]:
+    """Migrated, and writing while the context is open. The relay runs by a context of its own, once it is known who
+    hears of refused commands.
+    """
+    engines = open_engines(parse_url(settings.database_url, URL_SETTING))
+    try:
+        await migrate(engines, _MIGRATIONS, lock="auteur-gateway")
+        reader, writer = Reader(engines.reader), Writer(engines.writer)
+        async with writer.running():
+            yield Database(
+                engines=engines,
+                reader=reader,
+                jobs=Repository(reader, settings.namespace),
+                relay=Relay(bus, outbox, reader, writer, now),
+                _writer=writer,
+                _admissions=Admissions(settings.namespace, settings.queue_limit),
+            )
+    finally:
+        await engines.dispose()
