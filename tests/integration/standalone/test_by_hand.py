@@ -10,7 +10,7 @@ import pytest
 from tests.support.stack import AUTEUR, CHECKOUT, Stack
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_a_job_is_done_by_programs_that_were_started_by_hand(services: Stack) ->
     assert services.auteur("up", "--services").stdout == f"already running at {services.url}\n"
     assert not services.ready(), "nobody runs the gateway yet"
     with in_a_terminal(services, "gateway"), in_a_terminal(services, "echo"):
-        wait_for(services.ready, "the gateway to take requests", seconds=60)
-        job = services.finished(services.submit(params={"text": "by hand"}), seconds=90)
+        wait_for(services.ready, "the gateway to take requests", seconds=180)
+        job = services.finished(services.submit(params={"text": "by hand"}), seconds=180)
         assert job["status"] == "done", job
 
 
