@@ -22,7 +22,7 @@ from auteur_standalone import disk, launcher, layout, logfiles, state
 from auteur_standalone.disk import Usage
 from auteur_standalone.launcher import Failure, StartFailed, Tick, View
 from auteur_standalone.layout import Layout
-from auteur_standalone.probes import get, get_ok
+from auteur_standalone.probes import get
 from auteur_standalone.state import PartReport, PartState, StackState
 
 _STYLES = {Tick.DONE: "green", Tick.WAIT: "dim", Tick.BAD: "red"}
@@ -40,7 +40,7 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
     now = state.read(here.state) if launcher.runs(here) else None
     if now is not None and now.services_only and not services:
         raise Conflict("only the services of this stack run: " + now.url, hint="auteur down, then auteur up")
-    if now is not None and (get_ok(f"{now.url}/readyz") or (now.services_only and launcher.is_ready(now))):
+    if now is not None and launcher.takes_requests(now):
         return _joined(now, port)
     supervisor: subprocess.Popen[bytes] | None = None
     try:
@@ -54,10 +54,10 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
             note("Ctrl-C stops it")
             return _stay(supervisor)
     except StartFailed as failed:
-        launcher.withdraw(here, supervisor)
+        launcher.stop_if_ours(here, supervisor)
         return _explain(failed.failure)
     except KeyboardInterrupt:
-        stopped = launcher.withdraw(here, supervisor)
+        stopped = launcher.stop_if_ours(here, supervisor)
         note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
         return ExitCode.INTERRUPTED
     return ExitCode.OK
@@ -133,7 +133,7 @@ def status(*, as_json: bool) -> int:
     runs = launcher.runs(here)
     now = state.read(here.state) if runs else None
     usage = disk.measure(here) if here.root.is_dir() else None
-    ready = now is not None and get_ok(f"{now.url}/readyz")
+    ready = now is not None and launcher.takes_requests(now)
     if as_json:
         say_json({"running": runs, "ready": ready, **_status_json(here, now, usage)})
     elif runs and now is None:
