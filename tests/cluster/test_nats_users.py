@@ -170,7 +170,7 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
         running(worker.consume(WORKERS, orders)),
         running(gateway.follow(follow, reset)),
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await following.wait()
         submit, work, report = JobCommand(OWN, "alley", Verb.SUBMIT), Work(POOL, "u1"), ReportOf(POOL, "u1", 1)
         await gateway.publish(submit, b"{}", msg_id="submit")
@@ -283,7 +283,7 @@ async def test_workers_and_gateways_get_over_streams_that_somebody_else_has_to_m
         await users.gateway.position()
 
     await users.operator.ensure_streams()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await report, await command) == (1, 1)
 
 
@@ -346,7 +346,7 @@ async def test_nobody_hears_what_is_meant_for_another(user: str, users: Users) -
         await users.operator.say(said, b"{}")
     for other in ("operator", "worker", "gateway"):
         await users.operator.say(f"_INBOX_{other}.mine", b"{}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await own.wait()
     assert heard.subjects == []
 

@@ -81,7 +81,7 @@ async def test_the_workers_secret_is_made_again_when_a_container_misses_it(opera
     here.kubectl("delete", "secret", "auteur-worker")
     await here.make(runner("broken", here.name, end=End.CONFIG_ERROR), job("pier", here.name, runner="broken"))
     await here.until("pier", Running="False/ContainerNotStarted")
-    here.kubectl("wait", "--for=create", "secret/auteur-worker", "--timeout=10s")
+    here.kubectl("wait", "--for=create", "secret/auteur-worker", "--timeout=90s")
 
 
 async def test_no_node_has_such_a_card(operated: Operated, here: Here) -> None:

@@ -33,7 +33,7 @@ async def there(kubectl: Kubectl, api: httpx.AsyncClient) -> AsyncIterator[Here]
     name = f"there-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, f"{names.LABEL_ENABLED}=true")
-    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     yield Here(name, kubectl.within(name), api)
     kubectl("delete", "namespace", name, "--wait=false")
 

@@ -48,7 +48,7 @@ class _Heard:
         self._telling = asyncio.ensure_future(tell())
 
     async def until(self, there: dict[str, str]) -> None:
-        async with asyncio.timeout(30), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(lambda: self.there == there)
 
 

@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 
 async def receive(socket: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
+    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 60))
     return message
 
 
@@ -326,9 +326,9 @@ async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Runni
     stalled = [light_gateway.context.feeds.open("demo", beginning) for _ in range(8)]
     try:
         for feed in stalled:
-            assert len(await asyncio.wait_for(anext(feed), 5)) == 64
+            assert len(await asyncio.wait_for(anext(feed), 60)) == 64
         ninth = light_gateway.context.feeds.open("demo", beginning)
-        first, second = [await asyncio.wait_for(anext(ninth), 5) for _ in range(2)]
+        first, second = [await asyncio.wait_for(anext(ninth), 60) for _ in range(2)]
         assert [frame.place.sequence for frame in first + second] == [1, *range(3, 84)]
         await ninth.aclose()
     finally:

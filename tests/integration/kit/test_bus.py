@@ -381,7 +381,7 @@ async def test_a_consumer_ends_when_it_is_cancelled_whatever_arrives_at_that_mom
         taken.clear()
         consuming = asyncio.create_task(bus.consume(Consumer(streams.WORK, "cancelled", WORK, batch=8), take))
         await bus.publish(Work("echo", "u1"), b"first", msg_id=f"first-{number}")
-        await asyncio.wait_for(taken.wait(), 10)
+        await asyncio.wait_for(taken.wait(), 60)
         await bus.publish(Work("echo", "u1"), b"second", msg_id=f"second-{number}")  # comes about when its ack does
         for _ in range(number % 6):
             await asyncio.sleep(0)

@@ -100,7 +100,7 @@ async def _agent(
             yield agent
         finally:
             agent.leave()
-            await asyncio.wait_for(life, 15)
+            await asyncio.wait_for(life, 60)
 
 
 @pytest.fixture

@@ -31,14 +31,14 @@ class Kubectl:
     cache: Path | None = None
     """Where it keeps what it learns of the API; beside the kubeconfig, never in the home of who runs the tests."""
 
-    def __call__(self, *words: str | Path, stdin: str = "", seconds: float = 60) -> str:
+    def __call__(self, *words: str | Path, stdin: str = "", seconds: float = 150) -> str:
         """What it printed. Raises KubectlFailed."""
         done = self.run(*words, stdin=stdin, seconds=seconds)
         if done.returncode != 0:
             raise KubectlFailed(done.stderr.strip() or f"kubectl {' '.join(map(str, words))}: {done.returncode}")
         return done.stdout
 
-    def run(self, *words: str | Path, stdin: str = "", seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str | Path, stdin: str = "", seconds: float = 150) -> "subprocess.CompletedProcess[str]":
         """For tests of failures: what it printed, and its exit status."""
         return subprocess.run(
             (*self.argv, *words),
@@ -86,6 +86,6 @@ class Kubectl:
         kubectl heeds that, not every client does.
         """
         for kind in kinds:
-            wait = ("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
+            wait = ("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=90s")
             wait_for(lambda wait=wait: self.run(*wait).returncode == 0, f"{kind} to be established")  # type: ignore[misc]
             self("get", kind, "--all-namespaces")

@@ -260,7 +260,7 @@ class Here:
         name: str,
         check: Callable[[GenerationJob], bool] = lambda _: True,
         *,
-        seconds: float = 30,
+        seconds: float = 60,
         **says: str,
     ) -> GenerationJob:
         """The job, once its conditions are so: `Finished="True/Cancelled"`."""
@@ -288,7 +288,7 @@ class Here:
 
         return await eventually(running, f"attempt {attempt} of {job} to run")
 
-    async def until_gone(self, kind: str, name: str, seconds: float = 30) -> None:
+    async def until_gone(self, kind: str, name: str, seconds: float = 60) -> None:
         async def is_gone() -> bool:
             return await self.find(kind, name) is None
 
