@@ -27,7 +27,7 @@ from auteur_kit.settings import NatsSettings
 from tests.bench.table import Figure, percentile, show
 from tests.bench.wire import Socket
 from tests.support.ports import free_ports
-from tests.support.servers import nats_server
+from tests.support.servers import nats_server, variables_of
 from tests.support.waiting import wait_for
 
 _BURST = 0.01
@@ -116,9 +116,7 @@ async def listen(port: int, nats: NatsSettings, load: Load, *, bare: bool) -> li
 @contextlib.contextmanager
 def gateway(port: int, nats: NatsSettings, folder: Path) -> Iterator[None]:
     env = {
-        "AUTEUR_NATS__URL": nats.url,
-        "AUTEUR_NATS__USER": nats.user,
-        "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
+        **variables_of(nats),
         "AUTEUR_STORE__SECRET_KEY": "not-used-here",
         "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'gateway.db'}",
         "AUTEUR_GATEWAY__PORT": str(port),

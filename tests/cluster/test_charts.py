@@ -28,7 +28,7 @@ from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.kwok import Shape, playing
 from tests.support.cluster.operators import install_crds
 from tests.support.ports import free_ports
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import wait_for
 
 DATA = Path(__file__).parents[1] / "data" / "charts"
@@ -639,12 +639,7 @@ def operator_of(
     def made(kubeconfig: Path, namespace: str) -> ServerProcess:
         environment = {
             "KUBECONFIG": str(kubeconfig),
-            "AUTEUR_NATS__URL": nats.url,
-            "AUTEUR_NATS__USER": nats.user,
-            "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
-            "AUTEUR_STORE__URL": store_settings.url,
-            "AUTEUR_STORE__ACCESS_KEY": store_settings.access_key,
-            "AUTEUR_STORE__SECRET_KEY": store_settings.secret_key.get_secret_value(),
+            **variables_of(nats, store_settings),
             "AUTEUR_OPERATOR__NAMESPACE": namespace,
             "AUTEUR_OPERATOR__SECRET": "signs-reports",
             "AUTEUR_OPERATOR__HTTP_PORT": str(port),

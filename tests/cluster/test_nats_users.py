@@ -5,7 +5,7 @@ does, and nothing that is another's word.
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from tests.support.echo import Echo
 from tests.support.ports import free_ports
 from tests.support.scripted import register
 from tests.support.servers import ServerProcess, _says_info, delete_streams
+from tests.support.tasks import running
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -123,17 +124,6 @@ class Taken:
         for delivery in batch:
             await delivery.ack()
             self.subjects.append(delivery.subject)
-
-
-@contextlib.asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def fact(what: Fact, namespace: str = OWN) -> str:

@@ -22,19 +22,10 @@ from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
 from tests.support.engine import running_engine
 from tests.support.scripted import Facts, ScriptedWorker, echo_job, find, register, submit
+from tests.support.tasks import running
 from tests.support.waiting import eventually
 
 StartEngine = Callable[[], contextlib.AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
 
 
 @pytest.fixture
@@ -62,7 +53,7 @@ async def engine(start_engine: StartEngine) -> AsyncIterator[None]:
 @pytest.fixture
 async def worker(bus: Bus) -> AsyncIterator[ScriptedWorker]:
     scripted = ScriptedWorker(bus)
-    async with _running(asyncio.create_task(scripted.live())):
+    async with running(scripted.live()):
         yield scripted
 
 
@@ -183,14 +174,14 @@ async def test_a_report_with_a_wrong_token_or_of_an_older_attempt_changes_nothin
 
 async def test_the_job_of_a_silent_worker_is_retried(bus: Bus, engine: None, facts: Facts) -> None:
     doomed = ScriptedWorker(bus, "doomed")
-    async with _running(asyncio.create_task(doomed.live())):
+    async with running(doomed.live()):
         await submit(bus, echo_job("orphan"))
         order = await doomed.order()
         assert isinstance(await doomed.claim(order), Grant)
     # Silent from here on.
     await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed")
     survivor = ScriptedWorker(bus, "survivor")
-    async with _running(asyncio.create_task(survivor.live())):
+    async with running(survivor.live()):
         taken = await survivor.run_one()
         assert taken.attempt == 2
         await _is(bus, "orphan", Phase.SUCCEEDED)
@@ -451,7 +442,7 @@ async def test_the_catalogue_says_which_runner_is_ready_and_why_not(bus: Bus, en
     worker = ScriptedWorker(bus)
     await says("no worker of it is running")
     worker.state = WorkerState.STARTING
-    async with _running(asyncio.create_task(worker.live())):
+    async with running(worker.live()):
         await says("its worker is starting")
         worker.state, worker.message = WorkerState.BROKEN, "no such model"
         await says("its setup failed: no such model")

@@ -18,19 +18,14 @@ from websockets.exceptions import ConnectionClosed
 from auteur_kit.settings import NatsSettings, StoreSettings
 from tests.integration.gateway.engine import PlayedEngine
 from tests.support.ports import free_ports
+from tests.support.servers import variables_of
 from tests.support.waiting import eventually
 
 
 def environment(nats: NatsSettings, store: StoreSettings, database: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "AUTEUR_NATS__URL": nats.url,
-        "AUTEUR_NATS__USER": nats.user,
-        "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
-        "AUTEUR_STORE__URL": store.url,
-        "AUTEUR_STORE__BUCKET": store.bucket,
-        "AUTEUR_STORE__ACCESS_KEY": store.access_key,
-        "AUTEUR_STORE__SECRET_KEY": store.secret_key.get_secret_value(),
+        **variables_of(nats, store),
         "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite+aiosqlite:///{database}",
         **more,
     }
