@@ -86,7 +86,7 @@ def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:
 
 
 def exit_code_of(statuses: Iterable[ApiStatus]) -> ExitCode:
-    """One answer for several jobs: a failure weighs more than a cancelled job, which weighs more than success."""
+    """One exit code for several jobs: a failure outweighs a cancelled job, which outweighs success."""
     seen = set(statuses)
     if ApiStatus.FAILED in seen:
         return ExitCode.JOB_FAILED

@@ -42,6 +42,7 @@ from auteur_contracts.web.http import (
     GenerationStatusReply,
     HealthReply,
     InfoReply,
+    OutputList,
     OutputReply,
     QualityMappings,
     UploadReply,
@@ -59,10 +60,6 @@ RECONNECTS = Patience(tries=20, first=0.1, longest=2.0)
 
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class OutputList(Reply):
-    items: tuple[OutputReply, ...]
 
 
 class LogLine(Reply):
@@ -288,9 +285,9 @@ class Client:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> httpx.Response:
-        """Asks until there is an answer worth having. Nearly every request of ours may be repeated: submissions carry
-        a key, an upload's form that nobody uses expires, and the rest say what should be, not what to do. One that may
-        not is tried again only where the server cannot have seen it, or says that it did not take it."""
+        """Retries until the server has answered or the patience is over. Nearly every request may be repeated:
+        submissions carry a key, an unused upload form expires, and the rest are idempotent. A request that may not is
+        retried only where the server cannot have seen it, or says that it did not take it."""
         failures = 0
         while True:
             failures += 1

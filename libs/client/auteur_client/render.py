@@ -1,4 +1,4 @@
-"""How jobs look as text: table rows, bars, one screen of everything. Pure: values in, lines out; no terminal here."""
+"""How jobs look as text: table rows, one screen of everything. Pure: values in, lines out; no terminal here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from auteur_contracts.resources import Condition, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
 from auteur_contracts.web.http import FailureReply, FunctionReply, GenerationReply, OutputReply, ProgressReply
 
-BAR_WIDTH = 10
 COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
 SPARE_COLUMNS = ("AGE", "RUNNER", "QUALITY", "FUNCTION", "COST", "POSITION")
 """What a narrow terminal does without, in this order."""
@@ -30,23 +29,23 @@ PHASE_STYLES: Mapping[str, str] = {
 # Small pieces
 
 
-def bar(fraction: float, width: int = BAR_WIDTH) -> str:
-    full = int(min(max(fraction, 0.0), 1.0) * width)
-    return "█" * full + "░" * (width - full)
-
-
-def progress_cell(job: GenerationReply, *, bars: bool = False) -> str:
-    """Nothing before the job runs; then where it is, in the steps the function counts or in percent."""
-    told = job.progress
+def fraction_of(job: GenerationReply) -> float | None:
+    """How far a job is, from 0 to 1; None before it runs, and where it came to nothing."""
     if job.status in (ApiStatus.QUEUED, ApiStatus.CANCELLED):
+        return None
+    if job.status is ApiStatus.FAILED and not job.progress.progress:
+        return None
+    return 1.0 if job.status is ApiStatus.DONE else job.progress.progress
+
+
+def progress_cell(job: GenerationReply, *, live: bool = False) -> str:
+    """Where a job is, in the steps the function counts or in percent; beside a live bar, what it does before it counts
+    steps."""
+    fraction = fraction_of(job)
+    if fraction is None:
         return ""
-    if job.status is ApiStatus.FAILED and not told.progress:
-        return ""
-    fraction = 1.0 if job.status is ApiStatus.DONE else told.progress
-    if bars:
-        doing = "" if fraction == 1 else told.message or told.phase
-        return f"{bar(fraction)} {_steps(told, fraction) or doing or percent_cell(fraction)}"
-    return _steps(told, fraction) or percent_cell(fraction)
+    doing = (job.progress.message or job.progress.phase) if live and fraction < 1 else ""
+    return _steps(job.progress, fraction) or doing or percent_cell(fraction)
 
 
 def _steps(told: ProgressReply, fraction: float) -> str:
@@ -105,21 +104,21 @@ class Table:
         )
 
 
-def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, bars: bool = False) -> Table:
+def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, live: bool = False) -> Table:
     return Table(
         columns=WIDE_COLUMNS if wide else COLUMNS,
-        rows=tuple((*_row(job, now, bars=bars), *(_wide_row(job) if wide else ())) for job in jobs),
+        rows=tuple((*_row(job, now, live=live), *(_wide_row(job) if wide else ())) for job in jobs),
     )
 
 
-def _row(job: GenerationReply, now: datetime, *, bars: bool) -> tuple[str, ...]:
+def _row(job: GenerationReply, now: datetime, *, live: bool) -> tuple[str, ...]:
     return (
         job.job_id,
         job.function,
         job.quality,
         job.runner or "",
         job.phase,
-        progress_cell(job, bars=bars),
+        progress_cell(job, live=live),
         str(job.queue_position or ""),
         eta_cell(job),
         money_cell(job.cost_usd),

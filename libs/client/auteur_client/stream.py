@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Source(Generic[Item]):
-    """Where a stream is, how its events are read, and how much trouble it bears."""
+    """Where a stream is, how its events are decoded, and how many failures are borne."""
 
     url: str
     query: Mapping[str, str]
@@ -74,8 +74,9 @@ class EventStream(Generic[Item]):
                 problem = str(error) or type(error).__name__
             except _Busy as busy:
                 problem = str(busy)
-            # A server that took us in is there: only those in a row that it did not count against it. One that hangs up
-            # again and again without a word is asked ever more slowly all the same.
+            # A connection that was accepted shows that the server is there, so only refusals in a row count as
+            # failures. A server that accepts and closes again and again without an event is still asked ever more
+            # slowly.
             failures = 0 if self._accepted else failures + 1
             quiet = 1 if self._heard else quiet + 1
             if self._source.patience.wait(failures) is None and not self._closed.is_set():

@@ -72,7 +72,7 @@ def worth_showing(
 ) -> bool:
     """The first and the last of each phase always; in between at most one each `every_seconds`.
 
-    Asked at every step, so it takes plain values: building a message costs more than most steps should pay.
+    Called at every step, so it takes plain values: building a message would cost more than a step may.
     """
     if shown is None or shown.phase != phase:
         return True

@@ -55,10 +55,10 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
             note("Ctrl-C stops it")
             return _stay(supervisor)
     except StartFailed as failed:
-        launcher.withdraw(here, supervisor)
+        launcher.stop_if_ours(here, supervisor)
         return _explain(failed.failure)
     except KeyboardInterrupt:
-        stopped = launcher.withdraw(here, supervisor)
+        stopped = launcher.stop_if_ours(here, supervisor)
         note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
         return ExitCode.INTERRUPTED
     return ExitCode.OK

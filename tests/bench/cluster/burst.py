@@ -15,7 +15,7 @@ from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan
 from auteur_lifecycle.capabilities import CLUSTER
 from auteur_lifecycle.resolve import resolve
 from auteur_operator.cluster import Cluster, path_of
-from auteur_operator.desired import Surroundings, attempt_job
+from auteur_operator.desired import Dependencies, attempt_job
 from tests.bench.cluster.rig import Fresh, Rig, at_once, connected, count, job_path, namespace, put, watching
 from tests.bench.table import Figure
 from tests.support.cluster import operators
@@ -122,7 +122,7 @@ async def _bare(rig: Rig, space: str, jobs: int) -> tuple[float, float]:
             job = GenerationJob.model_validate(raw)
             plan = resolve(job, [runner], platform=CLUSTER)
             assert isinstance(plan, Plan)
-            manifest = attempt_job(job, plan, 1, runner, Surroundings(nats_url="nats://nats:4222"))
+            manifest = attempt_job(job, plan, 1, runner, Dependencies(nats_url="nats://nats:4222"))
             await cluster.make(path_of("batch/v1", "jobs", space), manifest)
             raw["status"] = _dispatched(plan)
             statuses[job.metadata.name] = raw

@@ -249,6 +249,6 @@ def test_the_function_cannot_read_the_agents_environment() -> None:
     """Both run as the same user: the kernel guards /proc/<pid>/environ, and the bus's password in it, of a process that
     is not "dumpable"."""
     ask = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
-    script = f"from auteur_runner.agent.program import _keep_to_ourselves; _keep_to_ourselves(); {ask}"
+    script = f"from auteur_runner.agent.program import _hide_from_other_processes; _hide_from_other_processes(); {ask}"
     told = subprocess.run((sys.executable, "-c", script), check=True, capture_output=True, text=True)
     assert told.stdout == "0\n"

@@ -51,7 +51,7 @@ async def test_a_part_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     await eventually((tmp_path / "deaf").exists, "the part to be deaf")
     pid = keeper.report.pid
     await keeper.stop()
-    assert not processes.start_mark(pid)
+    assert not processes.start_time(pid)
 
 
 async def test_what_cannot_be_remembered_is_kept_all_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""watch, logs, and waiting: the event stream moves the bars, polls keep them honest and carry on where it is away."""
+"""watch, logs, and waiting: the event stream moves the bars; polls correct them, and replace the stream while it is
+away."""
 
 import queue
 import threading
@@ -16,9 +17,10 @@ from auteur_client.board import Board, exit_code_of
 from auteur_client.client import Client, JobFilter
 from auteur_client.errors import FinishTimeout
 from auteur_client.exit_codes import ExitCode
-from auteur_client.render import ending_line, failure_text, job_table, moment_line
+from auteur_client.live import live_table
+from auteur_client.render import ending_line, failure_text, moment_line
 from auteur_client.stream import EventStream
-from auteur_client.terminal import complain, note, say, screen, table_text
+from auteur_client.terminal import complain, note, say, screen
 from auteur_contracts.errors import AuteurError, Unavailable
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply
@@ -83,8 +85,7 @@ def show_until_finished(client: Client, board: Board, timeout: float | None) -> 
     with Live(console=drawn, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="ellipsis") as live:
 
         def show(now: Board) -> None:
-            table = job_table(now.jobs, datetime.now(UTC), bars=True).without("AGE")
-            live.update(table_text(table.fitted(drawn.width)))
+            live.update(live_table(now.jobs, datetime.now(UTC), drawn.width))
 
         show(board)
         return wait(client, board, timeout, show)
