@@ -34,11 +34,11 @@ def on_labels(vram: int, **more: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def nodes(fakes: Player, **wanted: object) -> Iterator[Shape]:
+def nodes(fakes: Player, **wanted: Any) -> Iterator[Shape]:
     """Of the test's own, on which nothing else is put."""
     name = f"own-{uuid.uuid4().hex[:6]}"
     taint = {"key": "test", "value": name, "effect": "NoSchedule"}
-    shape = Shape(name, labels={"test": name}, taints=(taint,), **{"count": 1, **wanted})  # type: ignore[arg-type]
+    shape = Shape(name, labels={"test": name}, taints=(taint,), **{"count": 1, **wanted})
     fakes.add(shape)
     try:
         yield shape

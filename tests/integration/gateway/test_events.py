@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from auteur_gateway.cursor import Cursor
 from auteur_kit.bus import Bus
@@ -359,7 +360,7 @@ async def test_sockets_of_strangers_are_turned_away(light_gateway: Running) -> N
         with pytest.raises(InvalidStatus) as caught:
             await connect(f"{light_gateway.ws_url}{url}", additional_headers=headers)
         assert json.loads(caught.value.response.body or b"{}")["error"]["code"] == code
-    async with connect(f"{light_gateway.ws_url}/ws/demo", origin=light_gateway.url):  # type: ignore[arg-type]
+    async with connect(f"{light_gateway.ws_url}/ws/demo", origin=Origin(light_gateway.url)):
         pass
 
 
