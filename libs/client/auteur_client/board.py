@@ -41,7 +41,7 @@ class Board:
             jobs=tuple(_moved(job, message) if job.job_id == message.task_id else job for job in self.jobs),
         )
 
-    def to_ask_after(self, message: ServerMessage) -> tuple[str, ...]:
+    def to_poll(self, message: ServerMessage) -> tuple[str, ...]:
         """The jobs that a message says have changed in more than progress."""
         match message:
             case ProgressMessage():

@@ -226,7 +226,7 @@ def saved_name(job: GenerationReply, out: OutputReply) -> str:
 def describe_lines(job: GenerationReply, status: GenerationJobStatus | None, now: datetime) -> list[str]:
     """`status` is the resource's own, with its conditions; None where only the archive is left."""
     return [
-        *_section("", _asked(job, now)),
+        *_section("", _request_facts(job, now)),
         *_section("Resolved to", _resolved(job, status)),
         *_section("Parameters", [(name, _value(value)) for name, value in job.params.items()]),
         *_section("What happened", _history(job, status)),
@@ -255,7 +255,7 @@ def _continued(label: str, text: str) -> list[tuple[str, str]]:
     return [(label, first), *(("", line) for line in more)]
 
 
-def _asked(job: GenerationReply, now: datetime) -> Facts:
+def _request_facts(job: GenerationReply, now: datetime) -> Facts:
     return [
         ("Name", job.job_id),
         ("Function", job.function),

@@ -14,18 +14,15 @@ class Patience:
     first: float = 0.1
     longest: float = 5.0
 
-    def wait(self, failures: int, *, asked: float | None = None, jitter: float = 0.0) -> float | None:
-        """Seconds to wait after that many failures in a row; None: give up. `asked` is the server's Retry-After;
+    def wait(self, failures: int, *, advised: float | None = None, jitter: float = 0.0) -> float | None:
+        """Seconds to wait after that many failures in a row; None: give up. `advised` is the server's Retry-After;
         `jitter` from 0 to 1 spreads clients that failed together."""
         if failures >= self.tries:
             return None
-        if asked is not None:
-            return min(max(asked, 0.0), self.longest)
+        if advised is not None:
+            return min(max(advised, 0.0), self.longest)
         doubled = self.first * float(2 ** min(failures - 1, 16))
         return min(doubled, self.longest) * (1 + jitter / 4)
-
-
-ONCE = Patience(tries=1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

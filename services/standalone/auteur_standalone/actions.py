@@ -21,7 +21,7 @@ from auteur_standalone import discovery, disk, launcher, layout, logfiles, regis
 from auteur_standalone.disk import Usage
 from auteur_standalone.launcher import Failure, StartFailed, Tick, View
 from auteur_standalone.layout import Layout
-from auteur_standalone.probes import get, get_ok
+from auteur_standalone.probes import get
 from auteur_standalone.registration import Launch, Origin, Registered
 from auteur_standalone.stack import agent_names
 from auteur_standalone.state import PartReport, PartState, StackState
@@ -41,7 +41,7 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
     now = state.read(here.state) if launcher.runs(here) else None
     if now is not None and now.services_only and not services:
         raise Conflict("only the services of this stack run: " + now.url, hint="auteur down, then auteur up")
-    if now is not None and (get_ok(f"{now.url}/readyz") or (now.services_only and launcher.is_ready(now))):
+    if now is not None and launcher.takes_requests(now):
         return _joined(now, port)
     supervisor: subprocess.Popen[bytes] | None = None
     try:
@@ -143,7 +143,7 @@ def status(*, as_json: bool) -> int:
     runs = launcher.runs(here)
     now = state.read(here.state) if runs else None
     usage = disk.measure(here) if here.root.is_dir() else None
-    ready = now is not None and get_ok(f"{now.url}/readyz")
+    ready = now is not None and launcher.takes_requests(now)
     if as_json:
         say_json({"running": runs, "ready": ready, **_status_json(here, now, usage)})
     elif runs and now is None:
@@ -326,7 +326,7 @@ def runners_list(*, as_json: bool) -> int:
 
 
 def _runner_state(entry: Registered, now: StackState | None) -> str:
-    """Of its first worker's process; whether its model is loaded the catalogue knows (auteur functions)."""
+    """The state of its first worker's process. Whether its model is loaded, the catalogue says (auteur functions)."""
     if now is None:
         return ""
     name = f"runner-{agent_names(entry.name, entry.runner.spec.workers)[0]}"

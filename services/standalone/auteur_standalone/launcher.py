@@ -20,6 +20,7 @@ from auteur_standalone.state import PartState, StackState
 SUPERVISOR = "supervisor"
 _PAUSE = 0.05
 _WORDS = 12
+_UP = (PartState.RUNNING, PartState.EXTERNAL)
 
 
 class Tick(StrEnum):
@@ -94,7 +95,7 @@ def follow(
         if supervisor is None and not runs(layout):
             raise StartFailed(_why_exited(layout, None))
         if (now := state.read(layout.state)) is not None and (supervisor is None or now.pid == supervisor.pid):
-            view = View(now, is_ready(now))
+            view = View(now, _is_ready(now))
             show(view)
             if view.ready:
                 return view
@@ -105,15 +106,21 @@ def follow(
         time.sleep(_PAUSE)
 
 
-def is_ready(now: StackState) -> bool:
-    """It takes requests and knows its runners; without a gateway: its services answer."""
+def takes_requests(now: StackState) -> bool:
+    """Whether the gateway says so; of a stack without gateway, whether its services run."""
     if now.services_only:
-        up = (PartState.RUNNING, PartState.EXTERNAL)
-        return not now.pending and all(part.state in up for part in now.parts)
+        return not now.pending and all(part.state in _UP for part in now.parts)
+    return get_ok(f"{now.url}/readyz")
+
+
+def _is_ready(now: StackState) -> bool:
+    """Whether it takes requests, and requests can be for every registered runner."""
+    if now.services_only:
+        return takes_requests(now)
     gateway = now.part("gateway")
     if gateway is None or gateway.state is not PartState.RUNNING or now.pending:
         return False
-    return get_ok(f"{now.url}/readyz") and _knows(now.url, now.runners)
+    return takes_requests(now) and _knows(now.url, now.runners)
 
 
 def _knows(url: str, runners: tuple[str, ...]) -> bool:
@@ -125,11 +132,11 @@ def _knows(url: str, runners: tuple[str, ...]) -> bool:
 
 
 def wait_until_known(layout: Layout, runners: tuple[str, ...], *, seconds: float = 10.0) -> bool:
-    """Until the running stack takes jobs for these runners."""
+    """Until the running stack takes jobs for these runners, where it runs a gateway that can be asked."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         now = state.read(layout.state)
-        if now is not None and now.url and _knows(now.url, runners):
+        if now is not None and (now.services_only or _knows(now.url, runners)):
             return True
         time.sleep(_PAUSE)
     return False
@@ -145,7 +152,7 @@ def _tick(name: str, how: PartState, ready: bool) -> Tick:  # noqa: FBT001
         return Tick.BAD
     if name == "engine":  # it has no port of its own: that requests are served says that it works
         return Tick.DONE if ready else Tick.WAIT
-    return Tick.DONE if how in (PartState.RUNNING, PartState.EXTERNAL) else Tick.WAIT
+    return Tick.DONE if how in _UP else Tick.WAIT
 
 
 def failing(now: StackState) -> Failure | None:
@@ -178,7 +185,7 @@ def lateness(now: StackState | None) -> tuple[str, str]:
     if now is None:
         return "the supervisor is late", SUPERVISOR
     for part in now.parts:
-        if not part.name.startswith("runner-") and part.state not in (PartState.RUNNING, PartState.EXTERNAL):
+        if not part.name.startswith("runner-") and part.state not in _UP:
             return f"{part.name} is late", part.name
     if now.pending:
         return f"it waits for {' and '.join(now.pending)}", SUPERVISOR

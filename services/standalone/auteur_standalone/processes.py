@@ -94,7 +94,7 @@ def kill_group(pid: int, how: signal.Signals) -> None:
 
 
 class AlreadyLocked(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 def lock(path: Path) -> IO[bytes]:

@@ -36,7 +36,7 @@ class StackState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     pid: int
-    """Of the supervisor."""
+    """The supervisor's process."""
     url: str
     started: float
     services_only: bool = False

@@ -61,3 +61,9 @@ def test_a_command_gets_the_settings_of_the_part_and_no_others(services: Stack) 
     worker = services.auteur("exec", "echo", "env").stdout
     assert "AUTEUR_NATS__URL=" in worker
     assert "AUTEUR_STORE__SECRET_KEY=" not in worker
+
+
+def test_they_are_ready_without_an_api_and_say_what_is_missing(services: Stack) -> None:
+    told = services.auteur("status")
+    assert told.returncode == 0
+    assert "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER" in told.stderr

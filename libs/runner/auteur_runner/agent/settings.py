@@ -43,7 +43,7 @@ class AgentOptions(AgentTimes):
     directory: Path | None = None
     """Where a target that is not installed lies."""
     pool: str = ""
-    """Whose orders to take; the runner's own when empty."""
+    """The pool whose orders to take; the runner's own when empty."""
     tier: Tier | None = None
     """The tier to make ready first, as JSON; `standard` when left out."""
     worker: str = ""
