@@ -32,7 +32,7 @@ from tests.support.cluster.kwok import Shape, playing
 from tests.support.cluster.operators import install_crds
 from tests.support.cluster.ours import CHECKOUT, VERSION
 from tests.support.ports import free_ports
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import wait_for
 
 DATA = Path(__file__).parents[1] / "data" / "charts"
@@ -495,7 +495,7 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
     here.apply(lease)
     failed = {"restartPolicy": "Never", "containers": [{"name": "test", "image": "registry.test/none:1"}]}
-    here("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    here("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     here.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "auteur-test-gateway"}, "spec": failed})
     with hooks_of("cleanup", helm.resources("auteur"), admin):
         inside = Inside(own_control_plane, "auteur", tmp_path)
@@ -601,9 +601,9 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     where = ("--namespace", "auteur")
     small = ("--set", "persistence.enabled=false")
 
-    told = helm("install", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    told = helm("install", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "120s")
     assert "kubectl wait --namespace auteur gj/demo-1 --for=condition=Finished" in told
-    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--wait", "--timeout", "30s")
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--wait", "--timeout", "120s")
     secrets = drawn_secrets(here)
     assert sorted(secrets) == ["auteur-gateway", "auteur-nats", "auteur-operator", "auteur-store"]
 
@@ -635,12 +635,12 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     runner = here.get("functionrunner", "diffusion-tiny")
     assert (runner["spec"]["image"], runner["status"]["ready"]) == ("auteur-runner-diffusion:2", True)
     pods = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
-    helm("upgrade", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    helm("upgrade", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "120s")
     same = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
     assert pods == same
 
     helm("uninstall", "auteur-runners", *where, "--wait")
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     kept = [
         f"customresourcedefinition.apiextensions.k8s.io/{kind}.auteur.studio"
         for kind in ("functionrunners", "generationjobs")
@@ -653,14 +653,14 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     claims = ["data-auteur-database-0", "data-auteur-nats-0", "data-auteur-store-0"]
     wait_for(lambda: [each["metadata"]["name"] for each in here.get("pvc")["items"]] == claims, "volumes to be claimed")
     password = drawn_secrets(here)["auteur-database"]
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     volumes = [f"persistentvolumeclaim/{name}" for name in claims]
     assert left(here) == sorted([*kept, *volumes, "secret/auteur-database"])
 
     # And once more, with its password, to go without leaving anything.
     helm("install", "auteur", CHARTS / "auteur", *where, *bundled, "--set", "crds.keep=false,persistence.keep=false")
     assert drawn_secrets(here)["auteur-database"] == password
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     wait_for(lambda: left(here) == [], "the last of it to go")
 
 
@@ -678,12 +678,7 @@ def operator_of(
     def made(kubeconfig: Path, namespace: str) -> ServerProcess:
         environment = {
             "KUBECONFIG": str(kubeconfig),
-            "AUTEUR_NATS__URL": nats.url,
-            "AUTEUR_NATS__USER": nats.user,
-            "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
-            "AUTEUR_STORE__URL": store_settings.url,
-            "AUTEUR_STORE__ACCESS_KEY": store_settings.access_key,
-            "AUTEUR_STORE__SECRET_KEY": store_settings.secret_key.get_secret_value(),
+            **variables_of(nats, store_settings),
             "AUTEUR_OPERATOR__NAMESPACE": namespace,
             "AUTEUR_OPERATOR__SECRET": "signs-reports",
             "AUTEUR_OPERATOR__HTTP_PORT": str(port),
@@ -721,15 +716,15 @@ def test_the_operator_gets_along_with_its_rights(
 
     operator = operator_of(own_cluster.service_account("auteur", "auteur-operator"), "auteur").start()
     try:
-        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=20s")
+        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=90s")
         here("apply", "-f", SAMPLES / "text-to-image.yaml")
-        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=20s")
-        here("wait", "job/demo-1-1", "--for=create", "--timeout=20s")
-        here("wait", "secret/auteur-worker", "--for=create", "--timeout=20s")
-        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=20s")
-        here("delete", "gj/demo-1", "--timeout=20s")
+        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=90s")
+        here("wait", "job/demo-1-1", "--for=create", "--timeout=90s")
+        here("wait", "secret/auteur-worker", "--for=create", "--timeout=90s")
+        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=90s")
+        here("delete", "gj/demo-1", "--timeout=90s")
         # Its garbage collector looks for kinds that are new every 30 s.
-        here("wait", "job/demo-1-1", "--for=delete", "--timeout=60s", seconds=70)
+        here("wait", "job/demo-1-1", "--for=delete", "--timeout=90s")
     finally:
         operator.stop()
     account = "system:serviceaccount:auteur:auteur-operator"

@@ -147,7 +147,7 @@ class ScriptedWorker:
                 await asyncio.sleep(0.5)
 
     async def order(self) -> Order:
-        return await asyncio.wait_for(self._orders.get(), 15)
+        return await asyncio.wait_for(self._orders.get(), 60)
 
     async def claim(self, order: Order, *, nonce: str = "", worker: str = "") -> Grant | ClaimRefused:
         request = ClaimRequest(

@@ -24,7 +24,7 @@ from tests.integration.runner.claims import TIER, Claims, order
 from tests.integration.runner.conftest import ROOT
 from tests.support.collector import collecting
 from tests.support.scripted import Facts
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import eventually
 
 
@@ -60,9 +60,7 @@ def start_pod(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[StartPod]:
         said.touch()  # a kubelet makes it
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTEUR_")},
-            "AUTEUR_NATS__URL": fresh_nats.url,
-            "AUTEUR_NATS__USER": fresh_nats.user,
-            "AUTEUR_NATS__PASSWORD": fresh_nats.password.get_secret_value(),
+            **variables_of(fresh_nats),
             "AUTEUR_AGENT__RUNNER": "echo",
             "AUTEUR_AGENT__TARGET": "tests.support.echo:Echo",
             "AUTEUR_AGENT__DIRECTORY": str(ROOT),

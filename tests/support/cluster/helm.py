@@ -32,7 +32,7 @@ class Helm:
     prefix: tuple[str, ...] = ()
     """Put before the program: how to enter the network where the cluster listens."""
 
-    def __call__(self, *words: str | Path, seconds: float = 120) -> str:
+    def __call__(self, *words: str | Path, seconds: float = 300) -> str:
         """What it printed. Raises HelmFailed."""
         done = subprocess.run(
             (*self.prefix, binaries.find("helm"), *words),

@@ -194,7 +194,7 @@ def opted_in(name: str) -> dict[str, Any]:
 
 def forget_crds(kubectl: Kubectl) -> None:
     """What an earlier installation was asked to leave."""
-    kubectl("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s", seconds=90)
+    kubectl("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=90s", seconds=90)
 
 
 def everything(kubectl: Kubectl) -> set[str]:
