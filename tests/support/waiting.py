@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 _PAUSE = 0.02
@@ -20,7 +20,15 @@ def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 15.0) ->
         time.sleep(_PAUSE)
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], what: str, *, seconds: float = 15.0) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, *, seconds: float = 15.0) -> T: ...
+
+
+@overload
+async def eventually(condition: Callable[[], T], what: str, *, seconds: float = 15.0) -> T: ...
+
+
+async def eventually(condition: Callable[[], Any], what: str, *, seconds: float = 15.0) -> Any:
     """As `wait_for`, for tests with an event loop; `condition` may be a coroutine function."""
     deadline = time.monotonic() + seconds
     while True:

@@ -40,14 +40,14 @@ class TestMemoryCluster(ClusterSuite):
     async def test_a_bookmark_says_how_far_a_watch_is(self, cluster: MemoryCluster, namespace: str) -> None:
         await cluster.make(path_of("v1", "secrets", namespace), {"metadata": {"name": "else"}})
         _, since = await cluster.list(jobs_path(namespace))
-        first = asyncio.create_task(anext(aiter(cluster.watch(jobs_path(namespace), since))))
+        first = asyncio.ensure_future(anext(aiter(cluster.watch(jobs_path(namespace), since))))
         await asyncio.sleep(0)
         cluster.bookmark()
         assert await first == ("BOOKMARK", {"metadata": {"resourceVersion": since}})
 
     async def test_a_server_that_is_away_answers_nobody(self, cluster: MemoryCluster, namespace: str) -> None:
         _, since = await cluster.list(jobs_path(namespace))
-        first = asyncio.create_task(anext(aiter(cluster.watch(jobs_path(namespace), since))))
+        first = asyncio.ensure_future(anext(aiter(cluster.watch(jobs_path(namespace), since))))
         await asyncio.sleep(0)
         cluster.go_away()
         with pytest.raises(Unreachable):
