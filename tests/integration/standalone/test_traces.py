@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def stack(tmp_path: Path, collector: Collector) -> Iterator[Stack]:
     found.end()
 
 
-def submit(stack: Stack, body: dict[str, object], **headers: str) -> str:
+def submit(stack: Stack, body: Mapping[str, object], **headers: str) -> str:
     request = urllib.request.Request(  # noqa: S310  # loopback
         f"{stack.url}/v1/generations?access_token=secret",
         json.dumps(body).encode(),
