@@ -35,15 +35,15 @@ def nats_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsSett
 async def fresh_nats(nats_settings: NatsSettings) -> NatsSettings:
     """The NATS server of the session, emptied: no streams, no buckets."""
     async with Bus.connect(nats_settings, name="cleaner") as cleaner:
-        for stream in await cleaner._js.streams_info():
-            await cleaner._js.delete_stream(stream.config.name)
+        for stream in await cleaner.js.streams_info():
+            await cleaner.js.delete_stream(stream.config.name)
     return nats_settings
 
 
 @pytest.fixture
 async def bus(fresh_nats: NatsSettings) -> AsyncIterator[Bus]:
     """Connected, with our streams, empty."""
-    async with Bus.connect(fresh_nats, name="test") as connected:
+    async with Bus.connect(fresh_nats, name="test", owns_streams=True) as connected:
         await connected.ensure_streams()
         yield connected
 

@@ -261,7 +261,8 @@ class Replica:
         """NATS may come later than we do."""
         while True:
             try:
-                return await stack.enter_async_context(Bus.connect(self._settings.nats, name="operator"))
+                connecting = Bus.connect(self._settings.nats, name="operator", owns_streams=True)
+                return await stack.enter_async_context(connecting)
             except Unavailable as error:
                 log.warning("waiting for NATS", error=str(error))
                 await asyncio.sleep(1)

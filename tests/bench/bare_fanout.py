@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from auteur_kit.bus import Bus, Delivery, Position
+from auteur_kit.bus import Bus, Delivery, EventLog, Position
 from auteur_kit.settings import NatsSettings
 
 _PROJECT = 4
@@ -64,7 +64,7 @@ async def serve(port: int, nats: NatsSettings) -> None:  # noqa: C901  # one scr
         timeout_graceful_shutdown=1,
     )
     async with Bus.connect(nats, name="bare") as bus:
-        following = asyncio.create_task(bus.follow(handle, reset))
+        following = asyncio.create_task(EventLog(bus).follow(handle, reset))
         await uvicorn.Server(config).serve()
         following.cancel()
 

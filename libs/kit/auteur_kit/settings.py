@@ -68,3 +68,13 @@ class LogSettings(BaseModel):
     level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
     json_lines: bool = True
     """One JSON object a line; false for people."""
+
+
+class TelemetrySettings(BaseModel):
+    endpoint: str = ""
+    """Where an OTLP/HTTP collector listens, for instance http://127.0.0.1:4318; none: spans cost nothing. The standard
+    OTEL_EXPORTER_OTLP_… variables are honoured too."""
+    sample_ratio: float = Field(1.0, ge=0, le=1)
+    """Of the traces that begin here; who continues a trace does as its caller decided."""
+    export_interval: Duration = timedelta(seconds=5)
+    """How long spans are collected before they are sent together."""

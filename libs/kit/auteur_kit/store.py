@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 
 from auteur_contracts.errors import AuteurError, Code, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
+from auteur_kit.backoff import Backoff
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import StoreSettings
 
@@ -107,14 +108,13 @@ class Store:
         """As `ensure_bucket`, however late the store comes: where every program is a container of its own, nobody else
         makes it.
         """
-        pause, longest = _BUCKET_TRIES
+        backoff = Backoff(*_BUCKET_TRIES)
         while True:
             try:
                 return await self.ensure_bucket()
             except AuteurError as error:
                 log.warning("the bucket cannot be made yet", bucket=self.bucket, error=error.message)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, longest)
+            await asyncio.sleep(backoff.next())
 
     async def check(self) -> None:
         """Raises Unavailable when the store does not answer or the bucket is missing."""
@@ -275,17 +275,17 @@ class Transfer:
 
     def _try(self, what: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._patience
-        pause = 0.1
+        backoff = Backoff(0.1, 2.0)
         while True:
             try:
                 return what()
             except _LocalFault as error:
                 raise error.cause from error
             except _AWAY as error:
+                pause = backoff.next()
                 if time.monotonic() + pause > deadline:
                     raise Unavailable(f"the store does not answer: {type(error).__name__}") from error
                 time.sleep(pause)
-                pause = min(pause * 2, 2.0)
 
 
 def _judge(response: urllib3.BaseHTTPResponse, what: str) -> None:

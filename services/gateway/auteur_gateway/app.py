@@ -25,7 +25,7 @@ from auteur_gateway.projection.projection import Projection
 from auteur_gateway.projection.state import State
 from auteur_gateway.resources import Resources
 from auteur_gateway.settings import GatewaySettings, Settings
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, EventLog
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
@@ -121,7 +121,8 @@ def _assemble(settings: Settings, now: Clock, bus: Bus, store: Store, database: 
         upload_lifetime=wanted.upload_lifetime,
     )
     made = Generations(rules, catalogue, database, projection, commands, now)
-    hub = Hub(bus, queue_limit=wanted.client_queue)
+    event_log = EventLog(bus)
+    hub = Hub(event_log, queue_limit=wanted.client_queue)
     return Context(
         settings=settings,
         bus=bus,
@@ -133,7 +134,7 @@ def _assemble(settings: Settings, now: Clock, bus: Bus, store: Store, database: 
         resources=Resources(made),
         media=Media(rules, store, now),
         hub=hub,
-        feeds=Feeds(hub, bus, wanted.namespace, made.snapshot, now),
+        feeds=Feeds(hub, event_log, wanted.namespace, made.snapshot, now),
         now=now,
     )
 

@@ -11,7 +11,7 @@ from auteur_contracts.web.socket import SnapshotMessage, SnapshotTask
 from auteur_gateway.cursor import Cursor, Place
 from auteur_gateway.hub import Frame, Hub, Progresses, Subscriber, frames_of, parse_fact
 from auteur_gateway.replay import replay
-from auteur_kit.bus import Bus, Delivery
+from auteur_kit.bus import Delivery, EventLog
 from auteur_kit.clock import Clock
 
 Snapshots = Callable[[str], Awaitable[tuple[SnapshotTask, ...]]]
@@ -20,9 +20,9 @@ _BATCH = 64
 
 
 class Feeds:
-    def __init__(self, hub: Hub, bus: Bus, namespace: str, snapshots: Snapshots, now: Clock) -> None:
+    def __init__(self, hub: Hub, events: EventLog, namespace: str, snapshots: Snapshots, now: Clock) -> None:
         self._hub = hub
-        self._bus = bus
+        self._events = events
         self._namespace = namespace
         self._snapshots = snapshots
         self._now = now
@@ -89,13 +89,13 @@ class Feeds:
 
     async def _replay(self, project: str, cursor: Cursor, until: int) -> AsyncGenerator[list[Frame], None]:
         async with self._replays:
-            position = await self._bus.position()
+            position = await self._events.position()
         if position.epoch != cursor.epoch or position.first > cursor.replay_after + 1:
             raise _TooOldError
         subject = project_events(self._namespace, project)
         progresses = Progresses()
         async with contextlib.aclosing(
-            replay(self._bus, subject, after=cursor.replay_after, until=until)
+            replay(self._events, subject, after=cursor.replay_after, until=until)
         ) as deliveries:
             while True:
                 # A batch at a time: nobody waits for a slot because a client reads slowly.

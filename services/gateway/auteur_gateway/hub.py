@@ -12,7 +12,7 @@ from auteur_contracts.events import Envelope, Progressed
 from auteur_contracts.subjects import TERMINAL_FACTS
 from auteur_gateway.cursor import Cursor, Place, places
 from auteur_gateway.messages import messages_of
-from auteur_kit.bus import Bus, Delivery, Position
+from auteur_kit.bus import Delivery, EventLog, Position
 from auteur_kit.logs import get_logger
 
 log = get_logger()
@@ -147,8 +147,8 @@ class Listener:
 
 
 class Hub:
-    def __init__(self, bus: Bus, *, queue_limit: int) -> None:
-        self._bus = bus
+    def __init__(self, events: EventLog, *, queue_limit: int) -> None:
+        self._events = events
         self._queue_limit = queue_limit
         self._sockets: defaultdict[str, set[Subscriber]] = defaultdict(set)
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
@@ -186,7 +186,7 @@ class Hub:
             self.ready.set()
             await on_reset()
 
-        await self._bus.follow(handle, reset)
+        await self._events.follow(handle, reset)
 
     def _publish(self, fact: Envelope, epoch: str, sequence: int) -> None:
         for listener in self._listeners.get(fact.name, ()):

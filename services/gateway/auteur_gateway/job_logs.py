@@ -15,6 +15,7 @@ from auteur_gateway.context import Context
 from auteur_gateway.generations import Found
 from auteur_gateway.hub import News, parse_fact
 from auteur_gateway.replay import replay
+from auteur_kit.bus import EventLog
 from auteur_web import sse
 
 _LOOK_EVERY = 5.0
@@ -77,7 +78,7 @@ class _Reader:
             return
         subject = JobFact(row.job.metadata.namespace, row.job.spec.project, row.uid, Fact.LOGGED)
         try:
-            async for delivery in replay(self._ctx.bus, str(subject), after=0, until=sys.maxsize):
+            async for delivery in replay(EventLog(self._ctx.bus), str(subject), after=0, until=sys.maxsize):
                 fact = parse_fact(delivery)
                 if fact is not None and (chunk := self.line(fact)):
                     yield chunk

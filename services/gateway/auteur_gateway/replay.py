@@ -4,24 +4,26 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from auteur_contracts.errors import Unavailable
-from auteur_kit.bus import Bus, Delivery
+from auteur_kit.backoff import Backoff
+from auteur_kit.bus import Delivery, EventLog
 
 _TRIES = 4
-_PAUSE = 0.25
 
 
-async def replay(bus: Bus, subject: str, *, after: int, until: int) -> AsyncGenerator[Delivery, None]:
-    """As `Bus.replay`, going on where it was interrupted. Raises Unavailable when the bus stays away."""
-    attempt = 0
+async def replay(events: EventLog, subject: str, *, after: int, until: int) -> AsyncGenerator[Delivery, None]:
+    """As `EventLog.replay`, going on where it was interrupted. Raises Unavailable when the bus stays away."""
+    attempt, backoff = 0, Backoff(0.25, 1.0)
     while True:
         attempt += 1
         try:
-            async for delivery in bus.replay(subject, after=after, until=until):
+            async for delivery in events.replay(subject, after=after, until=until):
                 after, attempt = delivery.sequence, 0
                 yield delivery
         except Unavailable:
             if attempt == _TRIES:
                 raise
-            await asyncio.sleep(_PAUSE * attempt)
+            if not attempt:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
         else:
             return

@@ -51,7 +51,7 @@ def start_engine(bus: Bus, nats_settings: NatsSettings, store: Store, tmp_path: 
     async def start() -> AsyncIterator[Engine]:
         ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
         up = asyncio.Event()
-        async with Bus.connect(nats_settings, name="engine") as own:
+        async with Bus.connect(nats_settings, name="engine", owns_streams=True) as own:
             engine = Engine(bus=own, store=store, ledger=ledger, settings=settings, clock=utc_now)
             async with _running(asyncio.create_task(engine.run(ready=up.set))):
                 await asyncio.wait_for(up.wait(), 10)

@@ -94,7 +94,7 @@ async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nob
     light_gateway: Running, engine: PlayedEngine, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auteur_gateway.drafts.LARGEST_JOB", 2**30)
-    monkeypatch.setattr(light_gateway.context.bus._nats, "_max_payload", 64 * 1024)
+    monkeypatch.setattr(light_gateway.context.bus.nats, "_max_payload", 64 * 1024)
     document = {
         "metadata": {"name": "star", "annotations": {"note": "x" * 70_000}},
         "spec": {"params": {"prompt": "a star"}},

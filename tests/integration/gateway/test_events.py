@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from auteur_gateway.cursor import Cursor
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, EventLog
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.engine import PlayedEngine, picture
 from tests.integration.gateway.test_generations import accepted
@@ -166,7 +166,7 @@ async def test_a_rebuilt_stream_is_told_to_open_sockets(light_gateway: Running, 
     job = await accepted(light_gateway, engine, project="demo")
     async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
         await (await socket.ping())
-        await bus._js.delete_stream("EVENTS")
+        await bus.js.delete_stream("EVENTS")
         await bus.ensure_streams()
         snapshot = (await until(socket, "snapshot"))[-1]
         assert [task["task_id"] for task in snapshot["tasks"]] == [job]
@@ -188,7 +188,7 @@ async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
             await engine.progress(job, step, 20)
         subscriber = next(iter(gateway.context.hub._sockets["demo"]))
         await eventually(lambda: subscriber.missed, "the overflow")
-        last = (await engine.bus.position()).last
+        last = (await EventLog(engine.bus).position()).last
         await eventually(lambda: gateway.context.hub.last == last, "all events to be handed out")
         snapshot = json.loads((await anext(feed))[0].text)
         await engine.succeed(job)
@@ -204,7 +204,7 @@ async def test_the_event_stream_says_the_same_and_resumes_by_last_event_id(
     light_gateway: Running, engine: PlayedEngine
 ) -> None:
     job = await accepted(light_gateway, engine, project="demo")
-    position = await engine.bus.position()
+    position = await EventLog(engine.bus).position()
     await engine.dispatch(job)
     await engine.progress(job, 1, 2)
     await engine.succeed(job)
@@ -310,7 +310,7 @@ async def test_lines_of_a_rebuilt_event_stream_are_read_and_none_is_repeated(
 
     hub = light_gateway.context.hub
     epoch = hub.epoch
-    await bus._js.delete_stream("EVENTS")
+    await bus.js.delete_stream("EVENTS")
     await bus.ensure_streams()
     await engine.log(job, "second")  # before the gateway knows of the new stream: nobody is handed this one
     await eventually(lambda: hub.epoch != epoch, "the new stream to be noticed")
@@ -351,7 +351,7 @@ async def test_an_event_stream_that_fails_is_logged(
 
     await accepted(light_gateway, engine)
     await eventually(lambda: light_gateway.context.hub.last, "an event")
-    monkeypatch.setattr(light_gateway.context.bus, "position", broken)
+    monkeypatch.setattr(light_gateway.context.feeds._events, "position", broken)
     with pytest.raises(httpx.RemoteProtocolError):
         await light_gateway.http.get(f"/v1/events?after={light_gateway.context.hub.epoch}-0")
     assert "event stream failed" in capsys.readouterr().out

@@ -10,9 +10,9 @@ from auteur_contracts.errors import Unavailable
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.subjects import EVENTS, WORK, Fact, JobFact, Work, pool_work, project_events
 from auteur_contracts.subjects import Heartbeat as HeartbeatSubject
-from auteur_kit import streams
+from auteur_kit import streams, telemetry
 from auteur_kit.address import Address, address_of
-from auteur_kit.bus import Bus, Consumer, Delivery, Position, TooLarge
+from auteur_kit.bus import Bus, Consumer, Delivery, EventLog, Position, TooLarge
 from auteur_kit.settings import NatsSettings
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
@@ -55,8 +55,11 @@ async def test_no_acknowledged_message_is_lost_when_the_server_is_killed(
             stored.append(number)
             await asyncio.sleep(0)
 
-    async with Bus.connect(settings, name="worker") as worker, Bus.connect(settings, name="sender") as sender:
-        await worker.ensure_streams()
+    async with (
+        Bus.connect(settings, name="worker") as worker,
+        Bus.connect(settings, name="sender", owns_streams=True) as sender,
+    ):
+        await sender.ensure_streams()
         async with running(worker.consume(WORKERS, handle)):
             async with running(publish_for_ever(sender)):
                 for _ in range(2):
@@ -78,7 +81,7 @@ async def test_work_goes_on_as_soon_as_a_killed_server_is_back(own_nats: tuple[S
             seen.append(delivery.data)
             await delivery.ack()
 
-    async with Bus.connect(settings, name="worker") as bus:
+    async with Bus.connect(settings, name="worker", owns_streams=True) as bus:
         await bus.ensure_streams()
         async with running(bus.consume(WORKERS, handle)):
             await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
@@ -126,7 +129,7 @@ async def test_streams_come_back_when_they_were_deleted_under_a_consumer(bus: Bu
     async with running(bus.consume(WORKERS, handle)):
         await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
         await eventually(lambda: seen == [b"1"], "the first message")
-        await bus._js.delete_stream(streams.WORK)
+        await bus.js.delete_stream(streams.WORK)
         await bus.publish(Work("echo", "u2"), b"2", msg_id="m2")
         await eventually(lambda: seen == [b"1", b"2"], "the message after the stream was rebuilt")
 
@@ -197,7 +200,7 @@ async def test_what_is_said_is_heard_and_dropped_without_a_connection(
 
 async def test_publish_gives_up_at_the_end_of_its_patience(own_nats: tuple[ServerProcess, NatsSettings]) -> None:
     server, settings = own_nats
-    async with Bus.connect(settings, name="sender") as bus:
+    async with Bus.connect(settings, name="sender", owns_streams=True) as bus:
         await bus.ensure_streams()
         server.kill()
         await eventually(lambda: not bus.connected, "the loss to be noticed")
@@ -223,11 +226,11 @@ async def test_replay_after_a_cursor_gives_exactly_the_missing_events(bus: Bus) 
     for number in range(20):
         project = "mine" if number % 2 else "other"
         await bus.publish(progress_of(project), str(number).encode(), msg_id=f"m{number}")
-    position = await bus.position()
+    position = await EventLog(bus).position()
     assert (position.first, position.last) == (1, 20)
 
     async def replayed(after: int, until: int, subject: str = EVENTS) -> list[int]:
-        return [int(delivery.data) async for delivery in bus.replay(subject, after=after, until=until)]
+        return [int(delivery.data) async for delivery in EventLog(bus).replay(subject, after=after, until=until)]
 
     assert await replayed(5, 20) == list(range(5, 20))
     assert await replayed(5, 10) == list(range(5, 10))
@@ -239,7 +242,7 @@ async def test_replay_after_a_cursor_gives_exactly_the_missing_events(bus: Bus) 
 
 async def test_a_long_replay_comes_whole_and_in_order(bus: Bus) -> None:
     await asyncio.gather(*(bus.publish(progress_of("mine"), b"x", msg_id=f"m{number}") for number in range(700)))
-    sequences = [d.sequence async for d in bus.replay(project_events("default", "mine"), after=0, until=700)]
+    sequences = [d.sequence async for d in EventLog(bus).replay(project_events("default", "mine"), after=0, until=700)]
     assert sequences == list(range(1, 701))
 
 
@@ -256,10 +259,13 @@ async def test_follow_gives_every_event_and_resets_when_the_stream_was_rebuilt(
     async def handle(batch: list[Delivery], epoch: str) -> None:
         seen.extend((epoch, int(delivery.data)) for delivery in batch)
 
-    async with Bus.connect(settings, name="follower") as follower, Bus.connect(settings, name="sender") as sender:
-        await follower.ensure_streams()
+    async with (
+        Bus.connect(settings, name="follower") as follower,
+        Bus.connect(settings, name="sender", owns_streams=True) as sender,
+    ):
+        await sender.ensure_streams()
         await sender.publish(progress_of("mine"), b"0", msg_id="before")
-        async with running(follower.follow(handle, on_reset)):
+        async with running(EventLog(follower).follow(handle, on_reset)):
             await eventually(lambda: len(resets) == 1, "the first reset")
             for number in range(1, 11):
                 await sender.publish(progress_of("mine"), str(number).encode(), msg_id=f"a{number}")
@@ -287,7 +293,7 @@ async def test_follow_resets_when_its_handler_fails(bus: Bus) -> None:
             raise RuntimeError("the handler fails once")
         seen.extend(int(delivery.data) for delivery in batch)
 
-    async with running(bus.follow(handle, on_reset)):
+    async with running(EventLog(bus).follow(handle, on_reset)):
         await eventually(lambda: len(resets) == 1, "the first reset")
         await bus.publish(progress_of("mine"), b"1", msg_id="m1")
         await eventually(lambda: len(resets) == 2, "a reset that says that event 1 was missed")
@@ -306,9 +312,9 @@ async def test_documents_are_the_newest_only(bus: Bus) -> None:
 
 async def test_ensuring_streams_again_brings_them_to_our_configuration(bus: Bus) -> None:
     foreign = streams.STREAMS[2].evolve(duplicate_window=5.0)
-    await bus._js.update_stream(foreign)
+    await bus.js.update_stream(foreign)
     await bus.ensure_streams()
-    info = await bus._js.stream_info(streams.WORK)
+    info = await bus.js.stream_info(streams.WORK)
     assert info.config.duplicate_window == streams.STREAMS[2].duplicate_window
     assert info.config.subjects == [WORK]
 
@@ -356,7 +362,7 @@ async def test_a_server_that_is_not_there_is_told_with_the_last_cause() -> None:
 
 
 async def test_a_message_that_is_too_large_is_refused_at_once_and_the_next_one_goes(bus: Bus) -> None:
-    subject, limit = Work("echo", "u1"), bus._nats.max_payload
+    subject, limit = Work("echo", "u1"), bus.nats.max_payload
     for size in (limit + 1, limit - 10):  # the second only with its headers
         with pytest.raises(TooLarge, match=f"this NATS takes at most {limit}"):
             await bus.publish(subject, b"x" * size, msg_id="m1", patience=3600)
@@ -385,3 +391,79 @@ async def test_a_consumer_ends_when_it_is_cancelled_whatever_arrives_at_that_mom
         consuming.cancel()
         _, unending = await asyncio.wait([consuming], timeout=5)
         assert not unending
+
+
+async def test_who_does_not_own_the_streams_waits_for_them_and_says_so(
+    fresh_nats: NatsSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker, a reader and a sender that are up before the control plane."""
+    handled: list[bytes] = []
+    followed: list[bytes] = []
+
+    async def handle(batch: list[Delivery]) -> None:
+        handled.extend(delivery.data for delivery in batch)
+
+    async def follow(batch: list[Delivery], _epoch: str) -> None:
+        followed.extend(delivery.data for delivery in batch)
+
+    async def on_reset(_position: Position) -> None:
+        pass
+
+    async with (
+        Bus.connect(fresh_nats, name="early") as early,
+        Bus.connect(fresh_nats, name="control plane", owns_streams=True) as owner,
+        running(early.consume(WORKERS, handle)),
+        running(EventLog(early).follow(follow, on_reset)),
+    ):
+        with pytest.raises(Unavailable, match="it has no stream for it yet; the control plane makes it"):
+            await early.publish(Work("echo", "u1"), b"1", msg_id="m1", patience=0.1)
+        with pytest.raises(Unavailable, match="the event stream is not there yet: the control plane makes it"):
+            await EventLog(early).position()
+        publishing = asyncio.ensure_future(early.publish(Work("echo", "u1"), b"1", msg_id="m1"))
+        await eventually(lambda: capsys.readouterr().out.count("waiting for the control plane") > 0, "the warning")
+        assert await early.js.streams_info() == []
+
+        await owner.ensure_streams()
+        assert await publishing == 1
+        await eventually(lambda: handled == [b"1"], "the order")
+        await eventually(lambda: _has_reader(owner), "the follower")
+        await owner.publish(progress_of("mine"), b"2", msg_id="m2")
+        await eventually(lambda: followed == [b"2"], "the event")
+
+
+async def _has_reader(bus: Bus) -> bool:
+    return (await bus.js.stream_info(streams.EVENTS)).state.consumer_count > 0
+
+
+async def test_streams_are_made_by_their_owner_only(bus: Bus, fresh_nats: NatsSettings) -> None:
+    async with Bus.connect(fresh_nats, name="worker") as worker:
+        with pytest.raises(AssertionError, match="only the control plane makes streams"):
+            await worker.ensure_streams()
+
+
+async def test_what_is_said_on_behalf_of_a_trace_carries_it_and_nothing_else_does(bus: Bus) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    taken: list[str] = []
+    asked: list[str] = []
+
+    async def take(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            with delivery.processing():
+                taken.append(telemetry.traceparent())
+            await delivery.ack()
+
+    async def answer(_subject: str, _data: bytes) -> bytes:
+        asked.append(telemetry.traceparent())
+        return b""
+
+    await bus.answer("auteur.claim.v1.default", answer)
+    async with running(bus.consume(WORKERS, take)):
+        with telemetry.carry(parent):
+            await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
+            await bus.request("auteur.claim.v1.default", b"")
+        await bus.publish(Work("echo", "u2"), b"2", msg_id="m2")
+        await bus.request("auteur.claim.v1.default", b"")
+        await bus.publish(Work("echo", "u3"), b"3", msg_id="m3", headers={"traceparent": parent})
+        await eventually(lambda: len(taken) == 3, "three orders")
+    assert taken == [parent, "", parent]
+    assert asked == [parent, ""]

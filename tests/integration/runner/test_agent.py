@@ -318,7 +318,7 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
     await store.ensure_bucket()
     facts = Facts()
     async with contextlib.AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(Bus.connect(nats_settings, name="test"))
+        bus = await stack.enter_async_context(Bus.connect(nats_settings, name="test", owns_streams=True))
         await bus.ensure_streams()
         await bus.listen(subjects.EVENTS, facts.hear)
         await stack.enter_async_context(_engine(bus, store, tmp_path))
@@ -381,7 +381,7 @@ async def test_a_report_that_nats_will_not_take_fails_the_attempt_and_the_worker
     process.start()
     try:
         async with contextlib.AsyncExitStack() as stack:
-            bus = await stack.enter_async_context(Bus.connect(settings, name="test"))
+            bus = await stack.enter_async_context(Bus.connect(settings, name="test", owns_streams=True))
             await bus.ensure_streams()
             await stack.enter_async_context(_engine(bus, store, tmp_path))
             await stack.enter_async_context(_agent(settings, tmp_path, **LOOKS))

@@ -94,7 +94,7 @@ async def test_a_thousand_orders_delivered_twice_run_once(
         await eventually(lambda: len(ended()) >= ORDERS, "every job to end", seconds=200)
 
         async def queue_is_empty() -> bool:
-            return (await bus._js.stream_info("WORK")).state.messages == 0
+            return (await bus.js.stream_info("WORK")).state.messages == 0
 
         await eventually(queue_is_empty, "the last twins to be taken")
     entered = Counter(line.rsplit(" ", 1)[0] for line in ledger.read_text().splitlines())

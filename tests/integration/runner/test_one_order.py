@@ -16,12 +16,13 @@ import pytest
 from auteur_contracts import names, subjects
 from auteur_contracts.orders import Order, Outcome, RefusalReason, Report, TerminationMessage
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_kit import streams
+from auteur_kit import streams, trace
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
 from tests.integration.runner.claims import TIER, Claims, order
 from tests.integration.runner.conftest import ROOT
+from tests.support.collector import collecting
 from tests.support.scripted import Facts
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
@@ -99,9 +100,9 @@ async def claims(bus: Bus, store: Store) -> AsyncIterator[Claims]:
 
 async def reported(bus: Bus) -> list[Report]:
     """What lies in the stream: NATS has it, whoever listened."""
-    state = (await bus._js.stream_info(streams.REPORTS)).state
+    state = (await bus.js.stream_info(streams.REPORTS)).state
     return [
-        Report.model_validate_json((await bus._js.get_msg(streams.REPORTS, seq)).data or b"")
+        Report.model_validate_json((await bus.js.get_msg(streams.REPORTS, seq)).data or b"")
         for seq in range(state.first_seq, state.first_seq + state.messages)
     ]
 
@@ -233,7 +234,7 @@ async def test_a_pod_that_is_killed_while_nats_is_away_has_left_its_word(
     own_nats: tuple[ServerProcess, NatsSettings], store: Store, start_pod: StartPod, tmp_path: Path
 ) -> None:
     server, settings = own_nats
-    async with Bus.connect(settings, name="test") as bus:
+    async with Bus.connect(settings, name="test", owns_streams=True) as bus:
         await bus.ensure_streams()
         claims = Claims(bus, store, {"seconds": 1})
         await claims.serve()
@@ -254,3 +255,24 @@ def test_the_function_cannot_read_the_agents_environment() -> None:
     script = f"from auteur_runner.agent.program import _keep_to_ourselves; _keep_to_ourselves(); {ask}"
     told = subprocess.run((sys.executable, "-c", script), check=True, capture_output=True, text=True)
     assert told.stdout == "0\n"
+
+
+@pytest.mark.parametrize("named", ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""])
+async def test_the_spans_of_a_pod_belong_to_the_trace_that_its_environment_names_or_else_to_its_jobs_uid(
+    claims: Claims, start_pod: StartPod, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    _, trace_id, parent, _ = (named or trace.of_uid("uid-alley")).split("-")
+    claims.params = {"fail": "user"}
+    with collecting() as collector:
+        monkeypatch.setenv("TRACEPARENT", named)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        await start_pod(order("alley")).exit_code()
+    assert {span.trace_id for span in collector.spans} == {trace_id}
+    attempt = collector.named("attempt", "agent")
+    assert attempt is not None
+    assert attempt.parent_id == parent
+    assert attempt.attributes["auteur.job.uid"] == "uid-alley"
+    assert attempt.attributes["auteur.outcome"] == "failed"
+    assert attempt.failed
+    names_of = {"claim", "download", "load", "run", "report"}
+    assert names_of <= {span.name for span in collector.spans}, "sent before the process ended"

@@ -17,7 +17,7 @@ from auteur_contracts import names
 from auteur_contracts.events import Envelope
 from auteur_contracts.resources import GenerationJob
 from auteur_contracts.subjects import EVENTS, TERMINAL_FACTS, Fact
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, EventLog
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from tests.support.cluster import ours
@@ -132,8 +132,9 @@ class Studio:
         told = NatsSettings.model_validate({"url": url, "user": "operator", "password": password})
         said: defaultdict[str, set[tuple[str, Fact]]] = defaultdict(set)
         async with Bus.connect(told, name="test") as bus:
-            position = await bus.position()
-            async for delivery in bus.replay(EVENTS, after=0, until=position.last):
+            events = EventLog(bus)
+            position = await events.position()
+            async for delivery in events.replay(EVENTS, after=0, until=position.last):
                 envelope = Envelope.model_validate_json(delivery.data)
                 if envelope.data.fact in TERMINAL_FACTS:
                     said[envelope.uid].add((envelope.id, envelope.data.fact))

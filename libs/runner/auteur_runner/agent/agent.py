@@ -5,10 +5,10 @@ import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from opentelemetry import context, propagate
 from pydantic import TypeAdapter, ValidationError
 
 from auteur_contracts import subjects
@@ -25,7 +25,8 @@ from auteur_contracts.orders import (
     WorkerState,
 )
 from auteur_contracts.resources import Tier
-from auteur_kit import streams
+from auteur_kit import streams, telemetry, trace
+from auteur_kit.backoff import Backoff
 from auteur_kit.bus import Bus, Consumer, Delivery, TooLarge
 from auteur_kit.clock import Clock, utc_now
 from auteur_kit.logs import get_logger
@@ -145,10 +146,10 @@ class Agent:
         """Until `leave`."""
         await self._live(self._serve())
 
-    async def run_once(self, order: Order) -> TerminationMessage:
+    async def run_once(self, order: Order, traceparent: str = "") -> TerminationMessage:
         """One order and no other. Its last word is also left in the pod, as soon as it is known."""
         self._idle.clear()
-        said = await self._live(self._serve_one(order))
+        said = await self._live(self._serve_one(order, traceparent))
         return said or self._word or termination.told_to_leave(order, self._who.worker)
 
     async def _live(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -186,7 +187,7 @@ class Agent:
 
     async def _get_ready(self) -> None:
         """A child that is set up, tried again for ever: what is missing may be mounted or installed meanwhile."""
-        pause = 1.0
+        backoff = Backoff(1.0, self._times.retry_setup_at_most.total_seconds())
         while not self._leaving.is_set():
             self._be(WorkerState.STARTING)
             try:
@@ -198,9 +199,8 @@ class Agent:
                 self._be(WorkerState.READY)
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(backoff.next()):
                     await self._leaving.wait()
-            pause = min(pause * 2, self._times.retry_setup_at_most.total_seconds())
 
     async def _set_up(self) -> None:
         described = await self._worker.describe()
@@ -217,19 +217,20 @@ class Agent:
             took = described.spec.setup_timeout.total_seconds()
             raise SetupFailed(decisions.broken(f"setup took longer than its timeout of {took:g} s")) from error
 
-    async def _serve_one(self, order: Order) -> TerminationMessage:
+    async def _serve_one(self, order: Order, traceparent: str) -> TerminationMessage:
         """The claim comes first, then the setup: one that fails is the attempt's failure, and somebody hears of it."""
         try:
-            match await self._claim(order):
-                case None if self._leaving.is_set():
-                    word = termination.told_to_leave(order, self._who.worker)
-                case None:
-                    patience = self._times.claim_patience.total_seconds()
-                    word = termination.unanswered(order, self._who.worker, patience)
-                case ClaimRefused() as refused:
-                    word = termination.of_refusal(order, self._who.worker, refused)
-                case Grant() as grant:
-                    return termination.of_report(await self._attempt_it(order, grant))
+            with self._span_of(order, traceparent) as span:
+                match await self._claim(order):
+                    case None if self._leaving.is_set():
+                        word = termination.told_to_leave(order, self._who.worker)
+                    case None:
+                        patience = self._times.claim_patience.total_seconds()
+                        word = termination.unanswered(order, self._who.worker, patience)
+                    case ClaimRefused() as refused:
+                        word = termination.of_refusal(order, self._who.worker, refused)
+                    case Grant() as grant:
+                        return termination.of_report(await self._attempt_it(order, grant, span))
             log.warning("nothing run", job=order.name, attempt=order.attempt, why=word.message)
             self._leave_word(word)
             return word
@@ -251,11 +252,9 @@ class Agent:
                 await delivery.term()
                 continue
             self._idle.clear()
-            trace = context.attach(propagate.extract(delivery.headers))  # the report belongs to the order's trace
             try:
                 await self._on_order(order, delivery)
             finally:
-                context.detach(trace)
                 self._idle.set()
 
     async def _on_order(self, order: Order, delivery: Delivery) -> None:
@@ -265,20 +264,47 @@ class Agent:
         if self._claims.is_settled(order):
             await delivery.ack()
             return
-        match await self._claim(order):
-            case None:
-                log.warning("nobody answers a claim", job=order.name, attempt=order.attempt)
-                await delivery.nak(_GIVE_BACK_DELAY)
-            case ClaimRefused(reason=reason):
-                log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
-                self._claims.forget(order)
-                await delivery.ack()
-            case Grant() as grant:
-                self._claims.settle(order)
-                await delivery.ack()
-                await self._carry_out(order, grant)
+        with self._span_of(order, delivery.traceparent) as span:
+            match await self._claim(order):
+                case None:
+                    log.warning("nobody answers a claim", job=order.name, attempt=order.attempt)
+                    await delivery.nak(_GIVE_BACK_DELAY)
+                    return
+                case ClaimRefused(reason=reason):
+                    log.info("claim refused", job=order.name, attempt=order.attempt, reason=reason)
+                    self._claims.forget(order)
+                    await delivery.ack()
+                    return
+                case Grant() as grant:
+                    self._claims.settle(order)
+                    await delivery.ack()
+                    await self._attempt_it(order, grant, span)
+        if self._worker.pid is None and not self._leaving.is_set():
+            await self._get_ready()
+        else:
+            self._be(WorkerState.READY)
+
+    def _span_of(self, order: Order, traceparent: str) -> AbstractContextManager[telemetry.Span]:
+        """Of one attempt, in the trace of its job. An order that names none belongs to the trace of its uid."""
+        about = telemetry.job_attributes(order.namespace, order.name, order.uid, order.attempt)
+        return telemetry.span(
+            "attempt",
+            parent=traceparent or trace.of_uid(order.uid),
+            kind=telemetry.Kind.CONSUMER,
+            **about,
+            **{"auteur.worker": self._who.worker},
+        )
 
     async def _claim(self, order: Order) -> Grant | ClaimRefused | None:
+        with telemetry.span("claim") as span:
+            reply = await self._ask_for(order)
+            if isinstance(reply, ClaimRefused):
+                span.set(**{"auteur.refusal": reply.reason})
+            elif reply is None:
+                span.fail("nobody answered")
+            return reply
+
+    async def _ask_for(self, order: Order) -> Grant | ClaimRefused | None:
         request = ClaimRequest(
             namespace=order.namespace,
             name=order.name,
@@ -298,14 +324,7 @@ class Agent:
             await asyncio.sleep(max(0.0, 0.2 - (loop.time() - began)))
         return None
 
-    async def _carry_out(self, order: Order, grant: Grant) -> None:
-        await self._attempt_it(order, grant)
-        if self._worker.pid is None and not self._leaving.is_set():
-            await self._get_ready()
-        else:
-            self._be(WorkerState.READY)
-
-    async def _attempt_it(self, order: Order, grant: Grant) -> Report:
+    async def _attempt_it(self, order: Order, grant: Grant, span: telemetry.Span) -> Report:
         """From grant to delivered report."""
         self._be(WorkerState.BUSY, order)
         attempt = self._attempt = Attempt(order, grant, self._around)
@@ -313,8 +332,12 @@ class Agent:
         listener = await self._bus.listen(signal, self._on_cancel)
         try:
             report = await attempt.run()
+            span.set(**{"auteur.outcome": report.outcome})
+            if report.failure is not None:
+                span.fail(report.failure.message)
             self._leave_word(termination.of_report(report))  # before NATS has it: that may take longer than we live
-            return await self._deliver(report)
+            with telemetry.span("report"):
+                return await self._deliver(report)
         finally:
             self._attempt = None
             await listener.stop()

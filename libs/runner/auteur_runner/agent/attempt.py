@@ -16,6 +16,7 @@ from auteur_contracts.events import Logged, Previewed, Progressed, Started
 from auteur_contracts.names import s3_uri
 from auteur_contracts.orders import Grant, Order, Outcome, Report
 from auteur_contracts.resources import Failure, Output
+from auteur_kit import telemetry
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Transfer
@@ -23,6 +24,7 @@ from auteur_runner import protocol
 from auteur_runner.agent import decisions
 from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
 from auteur_runner.agent.memory import ControlGroup
+from auteur_runner.agent.phases import Phases
 from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
 from auteur_runner.worker import Worker
@@ -68,6 +70,7 @@ class Attempt:
         self._fraction = 0.0
         self._stop: Stop | None = None
         self._started_at = around.now()
+        self._phases = Phases(around.now)
         self._preview: asyncio.Task[None] | None = None
         self._previews = 0
         self._preview_uri: str | None = None
@@ -106,7 +109,8 @@ class Attempt:
         ending: protocol.Ending
         kills = self._around.memory.kills()
         try:
-            inputs = await self._fetch_inputs()
+            with telemetry.span("download"):
+                inputs = await self._fetch_inputs()
             ending = await self._execute(inputs) if self._stop is None else protocol.Cancelled()
         except _Failed as error:
             ending = protocol.Failed(failure=error.failure)
@@ -118,7 +122,8 @@ class Attempt:
         began = time.monotonic()
         if isinstance(ending, protocol.Succeeded):
             try:
-                outputs = await asyncio.to_thread(self._upload, ending)
+                with telemetry.span("upload"):
+                    outputs = await asyncio.to_thread(self._upload, ending)
             except _Failed as error:
                 verdict = Verdict(Outcome.FAILED, error.failure)
         report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
@@ -172,11 +177,17 @@ class Attempt:
             uid=self.order.uid,
             attempt=self.order.attempt,
         )
-        async with aclosing(self._around.worker.run(run)) as events:
-            async for event in events:
-                if isinstance(event, protocol.Ending):
-                    return event
-                self._hear(event)
+        with telemetry.span("run") as span:
+            span.set(**{"auteur.function": plan.function, "auteur.tier": plan.tier.quality})
+            self._phases = Phases(self._around.now)
+            async with aclosing(self._around.worker.run(run)) as events:
+                async for event in events:
+                    if isinstance(event, protocol.Ending):
+                        self._phases.enter("")
+                        if isinstance(event, protocol.Failed):
+                            span.fail(event.failure.message)
+                        return event
+                    self._hear(event)
         raise AssertionError("a run ends with an ending")
 
     def _hear(self, event: protocol.Event) -> None:
@@ -184,8 +195,10 @@ class Attempt:
         match event:
             case protocol.Started():
                 self._started_at = self._around.now()
+                self._phases.started(loaded=self._around.worker.load_seconds > 0)
                 self._say(Started(attempt=attempt, worker=self._around.worker_id))
             case protocol.Progressed():
+                self._phases.enter(event.progress.phase)
                 self._progress(event)
             case protocol.Previewed(file=file, step=step):
                 if self._preview is None or self._preview.done():

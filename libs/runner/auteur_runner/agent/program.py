@@ -19,10 +19,10 @@ from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, Unavailable
 from auteur_contracts.orders import Order, TerminationMessage
 from auteur_contracts.resources import Tier
-from auteur_kit import logs
+from auteur_kit import logs, telemetry
 from auteur_kit.bus import Bus
 from auteur_kit.logs import get_logger
-from auteur_kit.settings import NatsSettings, read_settings
+from auteur_kit.settings import read_settings
 from auteur_runner.agent import termination
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.first import stand_in_front
@@ -51,10 +51,12 @@ def main(argv: Sequence[str]) -> int:
         stand_in_front()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
+    send_spans = telemetry.configure(settings.telemetry, service="agent", instance=identity.worker)
     _clear(identity.scratch)
     try:
-        return asyncio.run(_Life(identity, settings.nats, options).live())
+        return asyncio.run(_Life(identity, settings, options).live())
     finally:
+        send_spans()
         shutil.rmtree(identity.scratch, ignore_errors=True)
 
 
@@ -115,11 +117,12 @@ def _pod(options: AgentOptions) -> Pod:
 class _Life:
     """From the first try to reach NATS to the exit code."""
 
-    def __init__(self, identity: Identity, nats: NatsSettings, options: AgentOptions) -> None:
+    def __init__(self, identity: Identity, settings: AgentSettings, options: AgentOptions) -> None:
         self._who = identity
         # NATS may not be there yet: short tries, so that SIGTERM is heard between them.
-        self._nats = nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
+        self._nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
         self._options = options
+        self._traceparent = settings.traceparent
         self._pod = _pod(options)
         self._stopping = asyncio.Event()
 
@@ -150,7 +153,7 @@ class _Life:
         while not self._stopping.is_set():
             try:
                 async with self._agent() as agent:
-                    return await agent.run_once(order)
+                    return await agent.run_once(order, self._traceparent)
             except Unavailable as error:
                 if loop.time() >= until:
                     word = termination.unreached(order, self._who.worker, str(error))

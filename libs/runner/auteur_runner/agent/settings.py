@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from auteur_contracts.orders import Order
 from auteur_contracts.quantities import Duration
 from auteur_contracts.resources import Tier
-from auteur_kit.settings import LogSettings, NatsSettings
+from auteur_kit.settings import LogSettings, NatsSettings, TelemetrySettings
 
 
 class AgentTimes(BaseModel):
@@ -65,7 +65,10 @@ class AgentSettings(BaseSettings):
 
     nats: NatsSettings = Field(default_factory=NatsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     agent: AgentOptions = Field(default_factory=AgentOptions)
+    traceparent: str = Field("", validation_alias="TRACEPARENT")
+    """What the one order belongs to, where a pod was made for it: the name that OpenTelemetry gives this variable."""
 
 
 class Identity(BaseModel):

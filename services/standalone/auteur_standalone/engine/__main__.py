@@ -42,7 +42,7 @@ async def serve(settings: Settings) -> None:
     ledger = Ledger.open(settings.engine.database, on_fault)
     bucket = asyncio.create_task(store.bring_bucket())
     try:
-        async with Bus.connect(settings.nats, name="engine") as bus:
+        async with Bus.connect(settings.nats, name="engine", owns_streams=True) as bus:
             engine = Engine(bus=bus, store=store, ledger=ledger, settings=settings.engine, clock=utc_now)
             await engine.run(ready=lambda: log.info("engine ready"))
     except asyncio.CancelledError:
