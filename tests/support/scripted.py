@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from auteur_contracts import names, subjects
-from auteur_contracts.commands import GetJob, GotJob, Snapshot, Submit
+from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot, Submit
 from auteur_contracts.events import Envelope
 from auteur_contracts.orders import (
     ClaimRefused,
@@ -76,8 +76,9 @@ async def submit(bus: Bus, job: GenerationJob) -> None:
 
 
 async def find(bus: Bus, name: str) -> Snapshot | None:
-    data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "get"), GetJob(name=name))
-    return GotJob.model_validate_json(data).found
+    """A job as the control plane has it."""
+    data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "list"), ListJobs(names=(name,)))
+    return next(iter(ListedJobs.model_validate_json(data).items), None)
 
 
 @dataclass

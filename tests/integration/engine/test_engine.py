@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from auteur_contracts import names, subjects
+from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
 from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
 from auteur_contracts.resources import Failure, FunctionRunner, Output
@@ -19,7 +19,6 @@ from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
-from auteur_standalone.engine.catalogue import catalogue_document
 from auteur_standalone.engine.engine import Engine
 from auteur_standalone.engine.ledger import Ledger
 from auteur_standalone.engine.settings import EngineSettings
@@ -450,8 +449,8 @@ async def test_the_catalogue_says_which_runner_is_ready_and_why_not(
     bus: Bus, engine: Engine, worker: ScriptedWorker
 ) -> None:
     async def ready() -> bool:
-        data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
-        return bool(data and catalogue_document.validate_json(data)[0].status.ready)
+        data = await bus.get_document(catalogue.BUCKET, catalogue.key("default"))
+        return bool(data and catalogue.decode(data).runners[0].status.ready)
 
     await eventually(ready, "the runner to be ready")
 
