@@ -19,6 +19,7 @@ from auteur_kit.store import Store
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.kwok import End
 from tests.support.cluster.operators import Here, Operated, job, message, runner
+from tests.support.objects import keys
 from tests.support.scripted import Facts
 from tests.support.waiting import eventually
 
@@ -240,7 +241,7 @@ async def test_deleted_by_command_with_its_files(operated: Operated, enabled: He
     await enabled.until_gone("GenerationJob", "alley")
     store = Store(operated.store)
     try:
-        assert await store.list(names.job_prefix(enabled.name, "default", made.metadata.uid)) == []
+        assert await keys(store, names.job_prefix(enabled.name, "default", made.metadata.uid)) == []
     finally:
         store.close()
 
