@@ -1,4 +1,4 @@
-"""What of an error leaves the house: its sentence, its cause where that is ours, when to come back, and nothing else."""
+"""What of an error leaves the house: its sentence, its cause where that is ours, and when to come back."""
 
 import json
 
