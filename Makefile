@@ -3,8 +3,10 @@
 SHELL := /usr/bin/env bash
 BIN := .venv/bin
 PYTHONS := libs operator services tests images/runners
+refuse = printf 'error: %s\n' "$(1)" >&2; exit 2
 
-.PHONY: help demo up down logs status dev test unit e2e chaos lint fmt bench bench-cluster build images
+.PHONY: help demo up down logs status services api worker shell dev test unit e2e chaos lint fmt bench bench-cluster build
+.PHONY: images new-project redis shell-backend shell-frontend up-with-comfyui
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +29,19 @@ status: ## what runs, and how much disk it uses
 logs: ## what its programs write, until Ctrl-C
 	@scripts/bootstrap --platform
 	@$(BIN)/auteur server-logs --follow
+
+services: ## NATS, the store and the engine only; the API and workers are yours to run
+	@scripts/bootstrap
+	@$(BIN)/auteur up --services
+
+api: services ## the API in this terminal, until Ctrl-C
+	@$(BIN)/auteur exec gateway
+
+worker: services ## a worker in this terminal, until Ctrl-C: NAME=diffusion-tiny
+	@$(BIN)/auteur exec $(or $(NAME),diffusion-tiny)
+
+shell: ## a shell with the settings of one program: NAME=gateway, engine or a runner
+	@$(if $(NAME),$(BIN)/auteur exec $(NAME) "$${SHELL:-bash}",$(call refuse,make shell needs a NAME: gateway or engine or a runner's))
 
 dev: ## install tests and linters too, and run the studio in the foreground
 	@scripts/bootstrap --dev
@@ -74,3 +89,18 @@ images: ## every program as an image, by the builder that is there
 
 build: ## the wheels of the platform and its runners, into dist/
 	@scripts/build
+
+# What other projects' Makefiles call these, and what is not here: docs/founding.md.
+redis: services
+
+shell-backend:
+	@$(MAKE) --no-print-directory shell NAME=gateway
+
+shell-frontend:
+	@$(call refuse,the studio in the browser is not built yet; its page today is part of the gateway)
+
+new-project:
+	@$(call refuse,there are no projects to make yet; a job may name one: auteur create --project $(or $(NAME),NAME) …)
+
+up-with-comfyui:
+	@$(call refuse,ComfyUI is no part of Auteur: its place is taken by Function Runners; see docs/architecture/04-runners.md)

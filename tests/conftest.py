@@ -14,7 +14,14 @@ from sqlalchemy.engine import make_url
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
-from tests.support.servers import ServerProcess, find_postgres, nats_server, postgres_server, store_server
+from tests.support.servers import (
+    ServerProcess,
+    delete_streams,
+    find_postgres,
+    nats_server,
+    postgres_server,
+    store_server,
+)
 
 
 def pytest_configure() -> None:
@@ -35,8 +42,7 @@ def nats_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsSett
 async def fresh_nats(nats_settings: NatsSettings) -> NatsSettings:
     """The NATS server of the session, emptied: no streams, no buckets."""
     async with Bus.connect(nats_settings, name="cleaner") as cleaner:
-        for stream in await cleaner.js.streams_info():
-            await cleaner.js.delete_stream(stream.config.name)
+        await delete_streams(cleaner)
     return nats_settings
 
 

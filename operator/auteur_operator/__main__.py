@@ -18,7 +18,7 @@ from auteur_operator import handlers, health
 from auteur_operator.cluster import Cluster, configuration
 from auteur_operator.health import Health
 from auteur_operator.leader import Leader, LeadershipLost, Times
-from auteur_operator.leading import LEASE, Replica, identity_of
+from auteur_operator.leadership import LEASE, Replica, identity_of
 from auteur_operator.metrics import Metrics
 from auteur_operator.settings import OperatorSettings, Settings
 
@@ -35,7 +35,7 @@ async def serve(settings: Settings) -> None:
     state, metrics, store = Health(), Metrics(), Store(settings.store)
     access = await configuration()
     cluster = Cluster(access, metrics.count_call)
-    replica = Replica(settings=settings, cluster=cluster, health=state, metrics=metrics, store=store, clock=utc_now)
+    replica = Replica(settings, cluster, store, state, metrics, utc_now)
     lease = (wanted.namespace, LEASE)
     leader = Leader(cluster, *lease, identity_of(wanted.identity), _times(wanted))
     stop = asyncio.Event()
@@ -45,9 +45,8 @@ async def serve(settings: Settings) -> None:
             log.info("operator started", http_port=port)
             async with asyncio.TaskGroup() as group:
                 parts = [
-                    group.create_task(health.feel_pulse(state, metrics)),
+                    group.create_task(health.measure_loop_lag(state, metrics)),
                     group.create_task(_watch(settings, replica, lease, access, stop)),
-                    group.create_task(replica.watch_pods()),
                     group.create_task(_lead(leader, replica, state)),
                 ]
                 await _first(stop, parts)
@@ -76,7 +75,7 @@ async def _watch(
     """
     places = settings.operator.places
     watching = await kopf.spawn_tasks(
-        registry=handlers.registry(replica, access),
+        registry=handlers.registry(replica.intake, access),
         settings=handlers.settings(lease),
         standalone=True,
         clusterwide=not places,

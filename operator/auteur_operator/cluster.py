@@ -1,20 +1,12 @@
 """The API server: the only file that knows the Kubernetes client. Objects go in and out as plain JSON; what goes wrong
-is one of five errors of ours.
-
-ClusterError                     with what was asked for and what the server said
-├── Gone          404, 410       no such object
-├── Exists        409            a create: the name is taken
-├── Conflicted    409            an update: the object has changed since it was read
-├── Forbidden     403            RBAC, a quota or a policy says no
-├── Invalid       400, 422       the server understands it and refuses it
-└── Unreachable   everything else: try again
+is one of the control plane's errors.
 """
 
 import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,9 +14,9 @@ import aiohttp
 import kopf
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
-from pydantic_core import from_json
 
 from auteur_contracts.names import MANAGER
+from auteur_control.errors import Conflicted, Exists, Forbidden, Gone, Invalid, ResourceError, Unreachable
 
 Json = dict[str, Any]
 _TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
@@ -34,40 +26,6 @@ _JSON = "application/json"
 _BRIEF = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 """The answer to a write need not repeat what was written."""
 _PAGE = 500
-_WATCH = 600
-"""Seconds after which the server ends a watch by itself."""
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=150)
-"""Bookmarks come about every minute: a connection that is silent for longer leads nowhere."""
-
-
-class ClusterError(Exception):
-    def __init__(self, asked: str, said: str) -> None:
-        super().__init__(f"{asked}: {said}")
-        self.said = said
-
-
-class Gone(ClusterError):
-    pass
-
-
-class Exists(ClusterError):
-    pass
-
-
-class Conflicted(ClusterError):
-    pass
-
-
-class Forbidden(ClusterError):
-    pass
-
-
-class Invalid(ClusterError):
-    pass
-
-
-class Unreachable(ClusterError):
-    pass
 
 
 def path_of(group_version: str, plural: str, namespace: str = "", name: str = "", sub: str = "") -> str:
@@ -112,21 +70,14 @@ class Cluster:
         self._configuration = wanted
         self._api = ApiClient(configuration=wanted)
         self._count = count
-        self._session = self._connect(wanted.connection_pool_maxsize)
-        self._watches = self._connect(0)
-        """Each keeps its connection for long: those of calls are not for them."""
-
-    def _connect(self, limit: int) -> aiohttp.ClientSession:
-        """`limit`: of connections; 0: none."""
-        connector = aiohttp.TCPConnector(limit=limit, ssl=self._api.rest_client.ssl_context)
+        connector = aiohttp.TCPConnector(limit=wanted.connection_pool_maxsize, ssl=self._api.rest_client.ssl_context)
         agent = {"User-Agent": MANAGER}
-        return aiohttp.ClientSession(
-            base_url=self._configuration.host, connector=connector, timeout=_TIMEOUT, headers=agent
+        self._session = aiohttp.ClientSession(
+            base_url=wanted.host, connector=connector, timeout=_TIMEOUT, headers=agent
         )
 
     async def close(self) -> None:
         await self._session.close()
-        await self._watches.close()
         await self._api.close()  # type: ignore[no-untyped-call]
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,28 +102,6 @@ class Cluster:
             more = page["metadata"].get("continue", "")
             if not more:
                 return items, page["metadata"]["resourceVersion"]
-
-    async def watch(self, path: str, since: str, **query: str) -> AsyncIterator[tuple[str, Json]]:
-        """Type and object of each change since that resourceVersion, BOOKMARKs too, until the server has said enough.
-        Raises Gone when it does not remember so far back, Unreachable when nothing came for longer than bookmarks do.
-        """
-        asked = f"watch {path}"
-        wanted = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH)}
-        url = f"{path}?{urlencode({**wanted, 'resourceVersion': since})}"
-        try:
-            async with self._watches.get(url, headers=await self._authorization(), timeout=_WATCH_TIMEOUT) as response:
-                if response.status >= 400:
-                    raise _error(asked, "watch", response.status, await response.text())
-                try:
-                    async for said in _lines(response.content):
-                        if said["type"] == "ERROR":
-                            raise _error(asked, "watch", int(said["object"].get("code", 500)), str(said["object"]))
-                        yield said["type"], said["object"]
-                finally:
-                    if response.connection is not None and response.connection.transport is not None:
-                        response.connection.transport.abort()  # it says more than anybody wants to hear
-        except (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError, ValueError) as error:
-            raise Unreachable(asked, str(error) or type(error).__name__) from error
 
     async def log(self, namespace: str, pod: str, container: str, lines: int) -> tuple[str, ...]:
         """The last lines of a container's log; nothing where there is none."""
@@ -266,15 +195,6 @@ class Cluster:
         return {"Authorization": token if " " in token else f"Bearer {token}"} if token else {}
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[Json]:
-    """One JSON object a line, of whatever length."""
-    rest = b""
-    async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield from_json(line)
-
-
 _METHODS = {
     "get": "GET",
     "list": "GET",
@@ -295,7 +215,7 @@ def _plural(path: str) -> str:
     return f"{rest[0]}/{rest[2]}" if len(rest) > 2 else rest[0]
 
 
-def _error(asked: str, verb: str, status: int, text: str) -> ClusterError:
+def _error(asked: str, verb: str, status: int, text: str) -> ResourceError:
     try:
         said = str(json.loads(text).get("message") or text)
     except (ValueError, AttributeError):

@@ -5,27 +5,18 @@ Handlers of `on.event` are neither retried nor do they write anything: what fail
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import kopf
 
 from auteur_contracts import names
 from auteur_operator.cluster import kopf_login
+from auteur_operator.intake import Intake
 
 MANAGED = f"{names.LABEL_MANAGED_BY}={names.MANAGER}"
 
 
-class Watcher(Protocol):
-    """Who hears of the events. `deleted`: the object is gone, and this is how it was."""
-
-    def on_job(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-    def on_runner(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-    def on_deployment(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-    def on_namespace(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-    def on_lease(self, raw: dict[str, Any], *, deleted: bool) -> None: ...
-
-
-def registry(watcher: Watcher, wanted: Any) -> kopf.OperatorRegistry:
+def registry(intake: Intake, wanted: Any) -> kopf.OperatorRegistry:
     """`wanted`: the client's configuration, whose credentials Kopf shares."""
     made = kopf.OperatorRegistry()
 
@@ -41,12 +32,13 @@ def registry(watcher: Watcher, wanted: Any) -> kopf.OperatorRegistry:
         return handler
 
     group, _, version = names.API_VERSION.partition("/")
-    kopf.on.event(group, version, "generationjobs", registry=made)(hears(watcher.on_job))
-    kopf.on.event(group, version, "functionrunners", registry=made)(hears(watcher.on_runner))
-    kopf.on.event("apps", "v1", "deployments", registry=made)(hears(watcher.on_deployment))
-    kopf.on.event("", "v1", "namespaces", registry=made)(hears(watcher.on_namespace))
+    kopf.on.event(group, version, "generationjobs", registry=made)(hears(intake.on_job))
+    kopf.on.event(group, version, "functionrunners", registry=made)(hears(intake.on_runner))
+    kopf.on.event("", "v1", "pods", registry=made)(hears(intake.on_pod))
+    kopf.on.event("apps", "v1", "deployments", registry=made)(hears(intake.on_deployment))
+    kopf.on.event("", "v1", "namespaces", registry=made)(hears(intake.on_namespace))
 
-    kopf.on.event("coordination.k8s.io", "v1", "leases", registry=made)(hears(watcher.on_lease))
+    kopf.on.event("coordination.k8s.io", "v1", "leases", registry=made)(hears(intake.on_lease))
     return made
 
 
@@ -67,6 +59,7 @@ def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     made.watching.chunk_size = 500
     made.watching.reconnect_backoff = 0.2
     made.watching.label_selectors["deployments"] = MANAGED
+    made.watching.label_selectors["pods"] = MANAGED
     made.watching.field_selectors["leases"] = f"metadata.namespace={lease[0]},metadata.name={lease[1]}"
     # Our own line a handler, at every event, costs more than the handler.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

@@ -1,4 +1,6 @@
-"""/healthz, /readyz and /metrics. Alive is whose watches still show the Lease renewed, and whose loop is prompt."""
+"""/healthz, /readyz and /metrics. A replica is alive while its watches show the Lease renewed
+and its event loop is prompt.
+"""
 
 import asyncio
 import contextlib
@@ -11,19 +13,19 @@ from aiohttp import web
 from auteur_operator.metrics import Metrics
 
 _LEASE_SILENCE = 60.0
-"""Six Leases' time: a watch may be interrupted and listed anew in between."""
-_LONGEST_LAG = 10.0
-_BEAT = 1.0
+"""Seconds: six times as long as the Lease lasts, since a watch may be interrupted and listed anew in between."""
+_LONGEST_LOOP_LAG = 10.0
+_INTERVAL = 1.0
 
 
 @dataclass
 class Health:
-    """What probes are answered by."""
+    """What the probes' answers are made from."""
 
     started: float = field(default_factory=time.monotonic)
     lease_seen: float = 0.0
     """When a watch last showed the Lease changing; monotonic seconds."""
-    lag: float = 0.0
+    loop_lag: float = 0.0
     waits_for: str = "the API server"
     """Empty when it is ready."""
 
@@ -31,18 +33,18 @@ class Health:
         silent = now - max(self.lease_seen, self.started)
         if silent > _LEASE_SILENCE:
             return f"no watch has shown the Lease for {silent:.0f} s"
-        if self.lag > _LONGEST_LAG:
-            return f"the event loop was {self.lag:.1f} s late"
+        if self.loop_lag > _LONGEST_LOOP_LAG:
+            return f"the event loop was {self.loop_lag:.1f} s late"
         return ""
 
 
-async def feel_pulse(health: Health, metrics: Metrics) -> None:
-    """Until cancelled: how late the loop wakes."""
+async def measure_loop_lag(health: Health, metrics: Metrics) -> None:
+    """Until cancelled: records how much later than asked for the event loop wakes."""
     while True:
-        due = time.monotonic() + _BEAT
-        await asyncio.sleep(_BEAT)
-        health.lag = max(0.0, time.monotonic() - due)
-        metrics.lag.set(health.lag)
+        due = time.monotonic() + _INTERVAL
+        await asyncio.sleep(_INTERVAL)
+        health.loop_lag = max(0.0, time.monotonic() - due)
+        metrics.loop_lag.set(health.loop_lag)
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from auteur_control.errors import Conflicted, Exists, ResourceError
 from auteur_kit.logs import get_logger
-from auteur_operator.cluster import Cluster, ClusterError, Conflicted, Exists, path_of
+from auteur_operator.cluster import Cluster, path_of
 
 log = get_logger()
 _LEASES = "coordination.k8s.io/v1"
@@ -56,7 +57,7 @@ class Leader:
                     if await self._try():
                         log.info("leading", identity=self._identity)
                         return
-            except (ClusterError, TimeoutError) as error:
+            except (ResourceError, TimeoutError) as error:
                 log.warning("lease cannot be had", error=str(error))
             await asyncio.sleep(self._times.retry)
 
@@ -68,7 +69,7 @@ class Leader:
                 async with asyncio.timeout(max(0.0, self._left())):
                     if not await self._try():
                         raise LeadershipLost("another replica holds the Lease")
-            except (ClusterError, TimeoutError) as error:
+            except (ResourceError, TimeoutError) as error:
                 log.warning("lease not renewed", error=str(error) or "no answer in time")
                 if self._left() <= 0:
                     raise LeadershipLost("the Lease could not be renewed in time") from error
@@ -81,7 +82,7 @@ class Leader:
         try:
             async with asyncio.timeout(2):
                 await self._put(holder="", version=self._version)
-        except (ClusterError, TimeoutError) as error:
+        except (ResourceError, TimeoutError) as error:
             log.info("lease not given back", error=str(error))
 
     async def _try(self) -> bool:

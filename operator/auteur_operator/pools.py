@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from auteur_contracts.names import TierPool
 from auteur_contracts.orders import Heartbeat, WorkerState
-from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration, TierReadiness, Warm
+from auteur_contracts.resources import FunctionRunner, TierDeclaration, Warm
 from auteur_contracts.vocabulary import Quality
+from auteur_control.readiness import TierSeen, lacks_card
 from auteur_operator.diagnosis import HeldUp, Node, has_card
 
 
@@ -19,7 +20,7 @@ class Demand:
     """In line, or ordered and not claimed."""
     busy: int
     """Warm workers with a job."""
-    squeezed: bool = False
+    under_pressure: bool = False
     """Another job has been unschedulable for a while: spare workers stand in its way."""
 
 
@@ -41,11 +42,11 @@ class Size:
 
 
 def size(warm: Warm, demand: Demand, have: int, surplus: Surplus | None, now: datetime) -> Size:
-    least = 0 if demand.squeezed else warm.min
+    least = 0 if demand.under_pressure else warm.min
     wanted = min(max(demand.busy + demand.waiting, least), warm.max)
     needed = max(wanted, demand.busy)
     have = min(have, max(warm.max, needed))  # a maximum that was lowered does not wait for idleness
-    if have <= needed or demand.squeezed:
+    if have <= needed or demand.under_pressure:
         return Size(needed)
     idle = timedelta(seconds=warm.idle_seconds)
     known = Surplus(surplus.since, max(surplus.most, needed)) if surplus else Surplus(now, needed)
@@ -55,50 +56,34 @@ def size(warm: Warm, demand: Demand, have: int, surplus: Surplus | None, now: da
     return Size(kept) if kept == needed else Size(kept, Surplus(now, needed), now + idle)
 
 
-def readiness(
+def tiers_seen(
     runner: FunctionRunner,
     beats: Sequence[Heartbeat],
     nodes: Sequence[Node] | None,
     held_up: Mapping[Quality, HeldUp],
-) -> FunctionRunnerStatus:
-    """A tier is ready when a worker of it is, or when one would be made for a job and a node could take it. `nodes`:
-    None where their labels do not tell which cards there are. `held_up`: tiers whose worker cannot start.
-    """
-    own = [(tier, _tier_beats(runner, tier.quality, beats)) for tier in runner.spec.tiers]
-    reasons = [(tier.quality, _why_not(runner, tier, heard, nodes, held_up.get(tier.quality))) for tier, heard in own]
-    tiers = tuple(TierReadiness(quality=quality, ready=not why, message=why[:512]) for quality, why in reasons)
-    ready = any(tier.ready for tier in tiers)
-    states = [beat.state for _, heard in own for beat in heard]
-    return FunctionRunnerStatus(
-        ready=ready,
-        message="" if ready else tiers[0].message,
-        tiers=tiers,
-        workers_ready=states.count(WorkerState.READY),
-        workers_busy=states.count(WorkerState.BUSY),
-    )
+) -> list[TierSeen]:
+    """`nodes`: None where their labels do not tell of cards. `held_up`: tiers whose worker cannot start."""
+    return [
+        _seen(runner, tier, _tier_beats(runner, tier.quality, beats), nodes, held_up.get(tier.quality))
+        for tier in runner.spec.tiers
+    ]
 
 
-def _why_not(
+def _seen(
     runner: FunctionRunner,
     tier: TierDeclaration,
     beats: Sequence[Heartbeat],
     nodes: Sequence[Node] | None,
     held_up: HeldUp | None,
-) -> str:
-    """Empty: it is ready."""
-    if any(beat.state in (WorkerState.READY, WorkerState.BUSY) for beat in beats):
-        return ""
-    if not runner.spec.image:
-        return "spec.image is empty: a cluster starts workers from it"
-    if nodes is not None and not has_card(nodes, tier.vram_gigabytes):
-        return _lack(tier.vram_gigabytes, nodes)
-    if (broken := next((beat for beat in beats if beat.state is WorkerState.BROKEN), None)) is not None:
-        return f"its setup failed: {broken.message}"
-    if not tier.warm.min:
-        return ""
-    if held_up is not None:
-        return held_up.message
-    return "its worker is starting" if beats else "no worker of it is running"
+) -> TierSeen:
+    serving = any(beat.state in (WorkerState.READY, WorkerState.BUSY) for beat in beats)
+    return TierSeen(
+        tier=tier,
+        beats=beats,
+        lacks="" if serving else _lack(runner, tier.vram_gigabytes, nodes),  # whoever serves has what it needs
+        held_up=held_up.message if held_up else "",
+        on_demand=not tier.warm.min,
+    )
 
 
 def _tier_beats(runner: FunctionRunner, quality: Quality, beats: Sequence[Heartbeat]) -> list[Heartbeat]:
@@ -106,7 +91,10 @@ def _tier_beats(runner: FunctionRunner, quality: Quality, beats: Sequence[Heartb
     return [beat for beat in beats if beat.pool == pool]
 
 
-def _lack(vram_gigabytes: float, nodes: Sequence[Node]) -> str:
+def _lack(runner: FunctionRunner, vram_gigabytes: float, nodes: Sequence[Node] | None) -> str:
+    if not runner.spec.image:
+        return "spec.image is empty: a cluster starts workers from it"
+    if nodes is None or has_card(nodes, vram_gigabytes):
+        return ""
     largest = max((node.gpu_gigabytes for node in nodes), default=0)
-    has = f"the largest of the cluster has {largest} GB" if largest else "no node of the cluster has one"
-    return f"needs a GPU with {vram_gigabytes:g} GB; {has}"
+    return lacks_card(vram_gigabytes, largest or None, "no node of the cluster has one", "of the cluster")

@@ -11,16 +11,18 @@ from typing import Any
 from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerStatus, TierDeclaration
 from auteur_contracts.vocabulary import Quality, Reason
+from auteur_control.errors import Conflicted, Gone
+from auteur_control.readiness import readiness
+from auteur_control.resources import Key
+from auteur_control.work_queue import WorkQueue
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
-from auteur_lifecycle.fleet import Fleet
 from auteur_operator import desired, diagnosis, pools
-from auteur_operator.cluster import Cluster, Conflicted, Gone, path_of
+from auteur_operator.caches import Caches
+from auteur_operator.cluster import Cluster, path_of
 from auteur_operator.diagnosis import HeldUp
-from auteur_operator.queue import WorkQueue
-from auteur_operator.supplies import Supplies
-from auteur_operator.turns import Key
-from auteur_operator.world import Deployment, Unusable, World
+from auteur_operator.object_cache import Deployment, Unusable
+from auteur_operator.prerequisites import Prerequisites
 
 log = get_logger()
 _APPS = "apps/v1"
@@ -30,55 +32,53 @@ _COUNTS_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """How much a pool is asked for."""
+class PoolUse:
+    """How much a pool is asked for, and who wants to hear of it."""
 
     waiting: Callable[[str], int]
     busy: Callable[[str], set[str]]
     """The pool's workers that have a job."""
-    squeezed: Callable[[], bool]
-    """Whether some job's pod has found no place for a while."""
+    under_pressure: Callable[[], bool]
+    """Whether some attempt's pod has found no room for a while."""
+    on_change: Callable[[str], None]
+    """The pool's readiness has changed."""
 
 
 class RunnerReconciler:
     def __init__(
         self,
-        *,
         cluster: Cluster,
-        world: World,
-        fleet: Fleet,
-        supplies: Supplies,
-        demand: Waiting,
+        caches: Caches,
+        prerequisites: Prerequisites,
+        use: PoolUse,
         queue: WorkQueue[Key],
         clock: Clock,
-        on_ready: Callable[[FunctionRunner], None],
     ) -> None:
         self._cluster = cluster
-        self._world = world
-        self._fleet = fleet
-        self._supplies = supplies
-        self._demand = demand
+        self._objects = caches.objects
+        self._fleet = caches.fleet
+        self._prerequisites = prerequisites
+        self._use = use
         self._queue = queue
         self._clock = clock
-        self._on_ready = on_ready
         self._surplus: dict[str, pools.Surplus] = {}
         """pool → that it has more workers than are needed"""
         self._counted_at: dict[Key, float] = {}
 
-    async def look(self, key: Key) -> None:
-        match self._world.runners.get(key):
+    async def reconcile(self, key: Key) -> None:
+        match self._objects.runners.get(key):
             case None:
-                await self._remove(self._world.deployments_of(*key))
+                await self._remove(self._objects.deployments_of(*key))
             case Unusable() as unusable:
                 status = FunctionRunnerStatus(ready=False, message=unusable.why)
                 await self._put_status(key, unusable.version, status, None)
-            case FunctionRunner() as runner if not self._world.takes_workers(key[0]):
-                await self._remove(self._world.deployments_of(*key))
+            case FunctionRunner() as runner if not self._objects.takes_workers(key[0]):
+                await self._remove(self._objects.deployments_of(*key))
                 status = FunctionRunnerStatus(ready=False, message=diagnosis.not_enabled(key[0]))
                 await self._put_status(key, int(runner.metadata.resource_version), status, runner)
             case FunctionRunner() as runner:
-                await self._supplies.look_for_devices()
-                await self._supplies.nodes()
+                await self._prerequisites.look_for_devices()
+                await self._prerequisites.nodes()
                 held = await self._size_tiers(runner)
                 await self._tell(runner, held)
 
@@ -86,7 +86,7 @@ class RunnerReconciler:
 
     async def _size_tiers(self, runner: FunctionRunner) -> dict[Quality, HeldUp]:
         """Returns what holds up a worker, of each tier of which one is held up."""
-        known = {each.quality: each for each in self._world.deployments_of(*_key(runner))}
+        known = {each.quality: each for each in self._objects.deployments_of(*_key(runner))}
         wanted = [tier for tier in runner.spec.tiers if tier.warm.max and runner.spec.image]
         for tier in wanted:
             await self._size(runner, tier, known.pop(tier.quality.value, None))
@@ -104,29 +104,29 @@ class RunnerReconciler:
             self._surplus[str(pool)] = size.surplus
         if size.again_at is not None:
             wait = max(0.0, (size.again_at - now).total_seconds())
-            self._queue.mark_at(_key(runner), time.monotonic() + wait + 0.05)
-        manifest = desired.pool_deployment(runner, tier, tier.planned, size.replicas, self._supplies.surroundings)
+            self._queue.add_after(_key(runner), wait + 0.05)
+        manifest = desired.pool_deployment(runner, tier, tier.planned, size.replicas, self._prerequisites.surroundings)
         changed = known is None or known.hash != manifest["metadata"]["annotations"][desired.SPEC_HASH]
         if not changed and have == size.replicas:
             return
-        await self._supplies.worker_secret(pool.namespace)
-        if tier.vram_gigabytes and desired.uses_dra(runner, self._supplies.surroundings):
-            await self._supplies.claim_template(pool.namespace, tier.vram_gigabytes)
+        await self._prerequisites.worker_secret(pool.namespace)
+        if tier.vram_gigabytes and desired.uses_dra(runner, self._prerequisites.surroundings):
+            await self._prerequisites.claim_template(pool.namespace, tier.vram_gigabytes)
         if size.replicas < have:
             await self._choose_who_goes(pool, have - size.replicas)
         path = path_of(_APPS, "deployments", pool.namespace, pool.deployment)
-        self._world.take_deployment(await self._cluster.apply(path, manifest))
+        self._objects.take_deployment(await self._cluster.apply(path, manifest))
         log.info("pool sized", pool=str(pool), workers=size.replicas, had=have)
 
     def _asked(self, pool: str) -> pools.Demand:
-        return pools.Demand(self._demand.waiting(pool), len(self._demand.busy(pool)), self._demand.squeezed())
+        return pools.Demand(self._use.waiting(pool), len(self._use.busy(pool)), self._use.under_pressure())
 
     async def _choose_who_goes(self, pool: names.TierPool, count: int) -> None:
         """A ReplicaSet removes pods of the lowest deletion cost first. Those chosen are idle now; one that takes an
         order after all finishes it or hands it back.
         """
-        busy = self._demand.busy(str(pool))
-        idle = [pod for pod in self._world.pods_of_pool(desired.pool_label(pool)) if pod.name not in busy]
+        busy = self._use.busy(str(pool))
+        idle = [pod for pod in self._objects.pods_of_pool(desired.pool_label(pool)) if pod.name not in busy]
         for pod in sorted(idle, key=lambda pod: pod.name)[:count]:
             patch: dict[str, Any] = {"metadata": {"annotations": {_COST: "-100"}}}
             try:
@@ -136,9 +136,9 @@ class RunnerReconciler:
 
     def _held_up(self, runner: FunctionRunner, tier: TierDeclaration) -> HeldUp | None:
         pool = names.TierPool(*_key(runner), tier.quality.value)
-        by_labels = not desired.uses_dra(runner, self._supplies.surroundings)
-        for pod in sorted(self._world.pods_of_pool(desired.pool_label(pool)), key=lambda pod: pod.name):
-            held = diagnosis.held_up(pod, tier if by_labels else None, self._supplies.known_nodes)
+        by_labels = not desired.uses_dra(runner, self._prerequisites.surroundings)
+        for pod in sorted(self._objects.pods_of_pool(desired.pool_label(pool)), key=lambda pod: pod.name):
+            held = diagnosis.held_up(pod, tier if by_labels else None, self._prerequisites.known_nodes)
             if held is not None and held.reason is not Reason.POD_STARTING:  # which it is for a moment, each of them
                 return held
         return None
@@ -146,14 +146,14 @@ class RunnerReconciler:
     async def _remove(self, deployments: list[Deployment]) -> None:
         for each in deployments:
             await self._cluster.delete(path_of(_APPS, "deployments", each.namespace, each.name))
-            self._world.deployments.pop((each.namespace, each.name), None)
+            self._objects.deployments.pop((each.namespace, each.name), None)
 
     # ── readiness ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _tell(self, runner: FunctionRunner, held: dict[Quality, HeldUp]) -> None:
         beats = self._fleet.of_runner(runner.metadata.name)
-        nodes = None if desired.uses_dra(runner, self._supplies.surroundings) else self._supplies.known_nodes
-        status = pools.readiness(runner, beats, nodes, held)
+        nodes = None if desired.uses_dra(runner, self._prerequisites.surroundings) else self._prerequisites.known_nodes
+        status = readiness(pools.tiers_seen(runner, beats, nodes, held))
         await self._put_status(_key(runner), int(runner.metadata.resource_version), status, runner)
 
     async def _put_status(
@@ -165,7 +165,7 @@ class RunnerReconciler:
         only_counts = before is not None and _without_counts(before) == _without_counts(status)
         due = self._counted_at.get(key, float("-inf")) + _COUNTS_EVERY
         if only_counts and time.monotonic() < due:
-            self._queue.mark_at(key, due)
+            self._queue.add_at(key, due)
             return
         self._counted_at[key] = time.monotonic()
         manifest = {
@@ -183,9 +183,10 @@ class RunnerReconciler:
             return
         meta = runner.metadata.model_copy(update={"resource_version": put})
         written = runner.model_copy(update={"metadata": meta, "status": status})
-        self._world.put_runner(written)
+        self._objects.put_runner(written)
         if before is None or _without_counts(before) != _without_counts(status):
-            self._on_ready(written)
+            for tier in written.spec.tiers:
+                self._use.on_change(str(names.TierPool(*key, tier.quality.value)))
 
 
 def _key(runner: FunctionRunner) -> Key:

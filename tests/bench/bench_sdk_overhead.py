@@ -36,9 +36,10 @@ class Took:
         return 100 * (self.wall / bare.wall - 1), 100 * (self.cpu / bare.cpu - 1)
 
 
-def timed(work: Callable[[], None]) -> Took:
+def timed(work: Callable[[], None], times: int) -> Took:
     wall, cpu = time.perf_counter(), time.process_time()
-    work()
+    for _ in range(times):
+        work()
     return Took(time.perf_counter() - wall, time.process_time() - cpu)
 
 
@@ -81,8 +82,11 @@ def sdk_run(painter: Any, steps: int, folder: Path) -> Callable[[], None]:
     )
     nowhere = os.open(os.devnull, os.O_WRONLY)
 
+    def told(message: protocol.Up) -> None:
+        os.write(nowhere, protocol.encode(message))
+
     def work() -> None:
-        ending = execute(function, order, lambda message: os.write(nowhere, protocol.encode(message)), lambda: False)
+        ending = execute(function, order, told, lambda: False)
         assert isinstance(ending, protocol.Succeeded), ending
 
     return work
@@ -91,7 +95,7 @@ def sdk_run(painter: Any, steps: int, folder: Path) -> Callable[[], None]:
 def steps_for(painter: Any, seconds: float) -> tuple[int, int]:
     """Steps a picture and pictures a sample, so that a sample takes `seconds` of CPU, and so of time."""
     bare_run(painter, 5)()  # the first run pays for what is made once
-    a_step = timed(bare_run(painter, 40)).cpu / 40
+    a_step = timed(bare_run(painter, 40), times=1).cpu / 40
     steps = min(MOST_STEPS, math.ceil(seconds * 1.15 / a_step))
     return steps, math.ceil(seconds * 1.15 / (steps * a_step))
 
@@ -109,7 +113,7 @@ def measure(pairs: int, seconds: float) -> tuple[list[tuple[Took, Took]], int, i
         bare, sdk = bare_run(painter, steps), sdk_run(painter, steps, Path(folder))
         for number in range(pairs):
             works = (bare, sdk) if number % 2 == 0 else (sdk, bare)
-            took = [timed(lambda work=work: [work() for _ in range(pictures)]) for work in works]  # type: ignore[misc]
+            took = [timed(work, pictures) for work in works]
             samples.append((took[0], took[1]) if number % 2 == 0 else (took[1], took[0]))
     return samples, steps, pictures
 

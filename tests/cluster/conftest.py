@@ -86,7 +86,7 @@ def operated(
 ) -> Iterator[Operated]:
     """One operator for all tests of a module, whose OPERATOR holds settings of its own."""
     wanted: dict[str, str] = getattr(request.module, "OPERATOR", {})
-    with operating(control_plane, tmp_path_factory.mktemp("operator"), store_server_settings, **wanted) as made:
+    with operating(control_plane, tmp_path_factory.mktemp("operator"), store_server_settings, wanted=wanted) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
+from auteur_contracts.crds import DECLARATIONS
 from auteur_contracts.names import LABEL_ENABLED
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
@@ -90,19 +91,22 @@ def test_what_values_render_to(case: str, helm: Helm) -> None:
     assert golden.read_text() == rendered, f"if that is meant: {UPDATE}=1 pytest tests/cluster/test_charts.py"
 
 
+def custom_resources(helm: Helm, *words: str) -> dict[str, dict[str, Any]]:
+    """Those of the chart, by name."""
+    rendered = helm.resources("auteur", *words)
+    return {each["metadata"]["name"]: each for each in rendered if each["kind"] == "CustomResourceDefinition"}
+
+
 def test_the_custom_resources_go_through_as_they_are(helm: Helm) -> None:
-    rendered = {
-        each["metadata"]["name"]: each
-        for each in helm.resources("auteur")
-        if each["kind"] == "CustomResourceDefinition"
-    }
+    rendered = custom_resources(helm)
     for crd in rendered.values():
         assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
     raw = [yaml.safe_load(path.read_text()) for path in CRDS.glob("*.yaml")]
     assert rendered == {each["metadata"]["name"]: each for each in raw}
+    assert set(rendered) == {declaration.name for declaration in DECLARATIONS}
 
-    unkept = helm.resources("auteur", "--set", "crds.keep=false")
-    assert all("annotations" not in each["metadata"] for each in unkept if "Definition" in each["kind"])
+    unkept = custom_resources(helm, "--set", "crds.keep=false")
+    assert {name: each["metadata"].get("annotations") for name, each in unkept.items()} == dict.fromkeys(rendered)
 
 
 def test_runners_are_what_our_own_contracts_read(helm: Helm) -> None:
@@ -117,7 +121,9 @@ def test_runners_are_what_our_own_contracts_read(helm: Helm) -> None:
 
 
 def test_lint(helm: Helm) -> None:
-    helm("lint", "--strict", CHARTS / "auteur", CHARTS / "auteur-runners")
+    assert "2 chart(s) linted, 0 chart(s) failed" in helm(
+        "lint", "--strict", CHARTS / "auteur", CHARTS / "auteur-runners"
+    )
 
 
 # ── what they refuse ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +170,7 @@ def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
 
 # ── what the API server makes of them ─────────────────────────────────────────────────────────────────────────────────
 
-_SERVICE_MONITORS = {
+_SERVICE_MONITORS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
@@ -272,7 +278,7 @@ FORBIDDEN = {
 }
 
 
-def asked(user: str, namespace: str, wanted: dict[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
+def asked(user: str, namespace: str, wanted: Mapping[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
     """SubjectAccessReviews."""
     return [
         {
@@ -300,6 +306,7 @@ def answers(kubectl: Kubectl, questions: list[dict[str, Any]]) -> dict[str, bool
     """By verb and resource: may it?"""
     about = "{.spec.resourceAttributes.verb} {.spec.resourceAttributes.resource}/{.spec.resourceAttributes.subresource}"
     shown = f'jsonpath={about}{{"\\t"}}{{.status.allowed}}{{"\\n"}}'
+    assert questions
     lines = kubectl("create", "-f", "-", "-o", shown, stdin=yaml.safe_dump_all(questions)).splitlines()
     assert len(lines) == len(questions)
     return {what.rstrip("/"): allowed == "true" for what, _, allowed in (line.partition("\t") for line in lines)}

@@ -368,7 +368,6 @@ def test_what_an_older_release_stored_stays_readable_and_can_go_on(older: Kubect
     wait_for(
         lambda: here.get(jobs, "usual")["spec"].get("startDeadline"),
         "the API server to read by the newer schema",
-        seconds=30,
     )
 
     for name, was in before.items():

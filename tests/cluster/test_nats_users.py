@@ -34,12 +34,12 @@ from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
-from auteur_standalone import parts
+from auteur_standalone import servers
 from tests.support.cluster.helm import Helm
 from tests.support.echo import Echo
 from tests.support.ports import free_ports
 from tests.support.scripted import register
-from tests.support.servers import ServerProcess, _says_info
+from tests.support.servers import ServerProcess, _says_info, delete_streams
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +58,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     text = next(each["data"]["nats.conf"] for each in rendered if each["kind"] == "ConfigMap")
     port, monitor = free_ports(2)
     for pods, ours in {
-        "0.0.0.0:4222": f"{parts.LOOPBACK}:{port}",
-        "0.0.0.0:8222": f"{parts.LOOPBACK}:{monitor}",
+        "0.0.0.0:4222": f"{servers.LOOPBACK}:{port}",
+        "0.0.0.0:8222": f"{servers.LOOPBACK}:{monitor}",
         "/data/jetstream": str(folder / "jetstream"),
     }.items():
         assert pods in text
@@ -69,12 +69,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {f"{user.upper()}_PASSWORD": password for user, password in PASSWORDS.items()}
     server = ServerProcess(
         "nats-server",
-        parts.nats_argv(parts.find_binary("nats-server"), config),
+        servers.nats_argv(servers.find_binary("nats-server"), config),
         folder / "nats.log",
         lambda: _says_info(port),
         env={**environment, "SERVER_NAME": "auteur-nats-0"},
     ).start()
-    yield f"nats://{parts.LOOPBACK}:{port}"
+    yield f"nats://{servers.LOOPBACK}:{port}"
     server.stop()
 
 
@@ -96,8 +96,7 @@ async def users(url: str) -> AsyncIterator[Users]:
             for user in PASSWORDS
         }
         operator = connected["operator"]
-        for stream in await operator.js.streams_info():
-            await operator.js.delete_stream(stream.config.name)
+        await delete_streams(operator)
         await operator.ensure_streams()
         yield Users(**connected)
 
@@ -237,7 +236,7 @@ async def test_the_programs_themselves_make_something(
         return ServerProcess(user, argv, tmp_path / f"{user}.log", ready, env={**environment, **credentials})
 
     programs = [
-        program("operator", "auteur_standalone.engine", ready=lambda: True),
+        program("operator", "auteur_engine", ready=lambda: True),
         program("worker", "auteur_runner", "agent", ready=(tmp_path / "ready").exists),
         program("gateway", "auteur_gateway", ready=lambda: _ready(port)),
     ]
@@ -245,7 +244,7 @@ async def test_the_programs_themselves_make_something(
         for each in programs:
             stack.callback(each.stop)
             each.start()
-        async with httpx.AsyncClient(base_url=f"http://{parts.LOOPBACK}:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://{servers.LOOPBACK}:{port}") as client:
 
             async def asked() -> str:
                 reply = await client.post("/v1/generations", json={"function": "echo", "params": {"text": "hello"}})
@@ -254,16 +253,16 @@ async def test_the_programs_themselves_make_something(
             job = await eventually(asked, "the catalogue to reach the gateway")
 
             async def done() -> bool:
-                return (await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done"
+                return bool((await client.get(f"/v1/generations/{job}/status")).json()["status"] == "done")
 
-            await eventually(done, "the job to be done", seconds=30)
+            await eventually(done, "the job to be done")
     for each in programs:
         assert "ermission" not in each.log.read_text()
 
 
 def _ready(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://{parts.LOOPBACK}:{port}/readyz").status_code == httpx.codes.OK
+        return httpx.get(f"http://{servers.LOOPBACK}:{port}/readyz").status_code == httpx.codes.OK
     return False
 
 
@@ -344,8 +343,8 @@ async def test_nobody_hears_what_is_meant_for_another(user: str, users: Users) -
         own.set()
 
     await listener.listen(f"_INBOX_{user}.mine", on_own)
-    for subject in (JobCommand(OWN, "a", Verb.SUBMIT), ReportOf(POOL, "u1", 1), fact(Fact.STARTED), "_INBOX.x"):
-        await users.operator.say(subject, b"{}")
+    for said in (JobCommand(OWN, "a", Verb.SUBMIT), ReportOf(POOL, "u1", 1), fact(Fact.STARTED), "_INBOX.x"):
+        await users.operator.say(said, b"{}")
     for other in ("operator", "worker", "gateway"):
         await users.operator.say(f"_INBOX_{other}.mine", b"{}")
     async with asyncio.timeout(5):

@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Studio:
             nats=self.nats_settings,
             store=self.store_settings,
             identity=f"operator-{self._made}",
-            **{"max_active_per_namespace": "10000", **wanted},
+            wanted={"max_active_per_namespace": "10000", **wanted},
         )
 
 
@@ -169,7 +170,7 @@ async def test_every_job_ends_once_while_the_operator_is_killed_again_and_again(
             for kill in range(KILLS):
                 share = JOBS * (kill + 1) / (KILLS + 1)
                 await eventually(
-                    lambda share=share: _ended_at_least(client, share * 0.9),
+                    partial(_ended_at_least, client, share * 0.9),
                     f"{share:.0f} jobs to end",
                     seconds=PATIENCE,
                 )
@@ -179,7 +180,7 @@ async def test_every_job_ends_once_while_the_operator_is_killed_again_and_again(
             await cancelling
             await eventually(lambda: _ended_at_least(client, JOBS), "all jobs to end", seconds=PATIENCE)
             items = await _jobs(client)
-            await eventually(lambda: len(heard) >= JOBS, "an end to be said of each job", seconds=60)
+            await eventually(lambda: len(heard) >= JOBS, "an end to be said of each job")
     finally:
         replica.process.stop()
     assert len({item["metadata"]["uid"] for item in items}) == JOBS
@@ -243,7 +244,7 @@ async def test_a_killed_leader_is_succeeded(studio: Studio, client: httpx.AsyncC
             began = time.monotonic()
             await _create(client, [job(f"next-{number}", "film")])
             path = f"/apis/batch/v1/namespaces/film/jobs/next-{number}-1"
-            await eventually(lambda path=path: _is_there(client, path), "the next Job", seconds=15)
+            await eventually(partial(_is_there, client, path), "the next Job")
             took.append(time.monotonic() - began)
             leader.process.start()
     finally:
@@ -315,8 +316,8 @@ async def test_who_has_nothing_to_do_writes_nothing(studio: Studio, client: http
         async def all_accepted() -> bool:
             return all(_condition(item, "Accepted") for item in await _jobs(client))
 
-        await eventually(all_accepted, "the waiting to be accepted", seconds=60)
-        await eventually(lambda: _pool_is_up(client, len(queued)), "the pool to grow", seconds=60)
+        await eventually(all_accepted, "the waiting to be accepted")
+        await eventually(lambda: _pool_is_up(client, len(queued)), "the pool to grow")
         await asyncio.sleep(12)  # the last counts of workers and Jobs settle
         start = studio.plane.audit_log.stat().st_size
         await asyncio.sleep(seconds)
@@ -354,7 +355,7 @@ def test_a_standby_is_ready_and_alive(studio: Studio) -> None:
     try:
         for replica in replicas:
             replica.process.start()
-            wait_for(lambda url=replica.url: httpx.get(f"{url}/healthz").status_code == 200, "a pulse", seconds=10)
+            wait_for(replica.is_alive, "a pulse")
         leading = [
             float(line.rpartition(" ")[2])
             for replica in replicas

@@ -6,14 +6,15 @@ Scheduler, quotas, admission, preemption and taints are the real ones; pods' end
 import contextlib
 import ssl
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from auteur_contracts.vocabulary import Fault, Phase, Reason
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.certificates import Authority
 from tests.support.cluster.kwok import End, Player, Shape, ends
 from tests.support.cluster.operators import COLD, Here, Operated, job, masked, message, runner
@@ -27,7 +28,7 @@ def described(here: Here, name: str) -> str:
     return masked(here.kubectl("describe", "gj", name), here.name)
 
 
-def on_labels(vram: int, **more: object) -> dict[str, object]:
+def on_labels(vram: int, **more: Any) -> dict[str, Any]:
     tier = {"quality": "standard", "pipeline": "large", "vramGigabytes": vram, "warm": COLD, **more}
     return {"allocation": "labels", "tiers": [tier]}
 
@@ -45,7 +46,7 @@ def nodes(fakes: Player, **wanted: object) -> Iterator[Shape]:
         fakes.remove(shape)
 
 
-def only_on(shape: Shape) -> dict[str, object]:
+def only_on(shape: Shape) -> dict[str, Any]:
     return {"nodeSelector": shape.labels, "tolerations": [{"key": "test", "operator": "Exists"}]}
 
 
@@ -106,7 +107,7 @@ async def test_the_cards_are_taken(operated: Operated, here: Here, fakes: Player
         await here.until("second", lambda seen: "Unschedulable" not in seen.model_dump_json())
 
 
-def quota(**hard: str) -> dict[str, object]:
+def quota(**hard: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
 
 
@@ -125,7 +126,7 @@ async def test_a_quota_refuses_the_pod_until_there_is_room(operated: Operated, h
     assert_golden(DATA / "describe-quota.txt", described(here, "alley"))
 
     await here.delete("ResourceQuota", "small")
-    await here.until("alley", Succeeded="True/OutputsCommitted", seconds=60)
+    await here.until("alley", Succeeded="True/OutputsCommitted")
 
 
 async def _is_counted(here: Here) -> None:
@@ -154,7 +155,7 @@ async def test_a_quota_for_jobs_refuses_the_attempt(operated: Operated, here: He
     assert "exceeded quota: small" in message(held, "Dispatched")
     assert held.status.attempt == 0
     await here.delete("ResourceQuota", "small")
-    await here.until("alley", Succeeded="True/OutputsCommitted", seconds=60)
+    await here.until("alley", Succeeded="True/OutputsCommitted")
 
 
 # ── after it ended ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,7 +171,7 @@ async def test_out_of_memory(operated: Operated, here: Here) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _kubelet(folder: Path, log: str):  # noqa: ANN202
+async def _kubelet(folder: Path, log: str) -> AsyncIterator[int]:
     """No logs are played: so much of a kubelet as an API server asks for them. Yields its port."""
 
     async def logs(_: web.Request) -> web.Response:
@@ -256,7 +257,7 @@ async def test_a_node_that_is_drained_by_a_taint(operated: Operated, here: Here,
         assert (again.status.failure.reason, again.status.failure.fault) == (Reason.NODE_LOST, Fault.LOST)
 
 
-def tolerant() -> dict[str, object]:
+def tolerant() -> dict[str, Any]:
     return {"tolerations": [{"key": "test", "operator": "Exists", "effect": "NoSchedule"}]}
 
 
@@ -278,7 +279,7 @@ async def test_preempted_by_one_of_higher_priority(operated: Operated, here: Her
         here.kubectl("delete", "priorityclass", urgent)
 
 
-def _greedy(shape: Shape, priority: str) -> dict[str, object]:
+def _greedy(shape: Shape, priority: str) -> dict[str, Any]:
     container = {"name": "main", "image": "registry.invalid/x:1", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
     spec = {"containers": [container], "priorityClassName": priority, **only_on(shape)}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "greedy"}, "spec": spec}
@@ -300,11 +301,11 @@ def _greedy(shape: Shape, priority: str) -> dict[str, object]:
     ids=lambda value: value.value if isinstance(value, Reason) else None,
 )
 async def test_refused_with_a_way_out(
-    operated: Operated, here: Here, asked: dict[str, object], reason: Reason, says: str
+    operated: Operated, here: Here, asked: dict[str, Any], reason: Reason, says: str
 ) -> None:
     await here.make(runner("diffusion", here.name), job("alley", here.name, **asked))
 
-    async def refused() -> dict[str, object] | None:
+    async def refused() -> dict[str, Any] | None:
         found = await here.find("GenerationJob", "alley")
         conditions = {each["type"]: each for each in (found or {}).get("status", {}).get("conditions", ())}
         return conditions if "Finished" in conditions else None

@@ -1,6 +1,7 @@
 """GPUs by Dynamic Resource Allocation, where a cluster has a driver for it: the scheduler's own allocator decides."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def operated(
         yield made
 
 
-def needing(gigabytes: int) -> dict[str, object]:
+def needing(gigabytes: int) -> dict[str, Any]:
     return {"tiers": [{"quality": "standard", "pipeline": "large", "vramGigabytes": gigabytes, "warm": COLD}]}
 
 

@@ -87,7 +87,7 @@ async def attempts(here: Here, name: str) -> set[str]:
     return {each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"]}
 
 
-async def hanging(here: Here, name: str = "alley", **spec: object) -> GenerationJob:
+async def hanging(here: Here, name: str = "alley", **spec: Any) -> GenerationJob:
     """Its pod runs, and never ends."""
     await here.make(runner("diffusion", here.name, end=End.HANG), job(name, here.name, **spec))
     await here.running_pod(name)
@@ -168,7 +168,7 @@ async def test_deleted_with_all_that_it_owned(operated: Operated, here: Here, fa
     await hanging(here)
     here.kubectl("delete", "gj", "alley")
     # The garbage collector looks for new kinds of owners every 30 s, and our CRDs may be that young.
-    await here.until_gone("Job", "alley-1", seconds=60)
+    await here.until_gone("Job", "alley-1")
 
     async def no_pods() -> bool:
         return not await here.list("Pod", **{names.LABEL_JOB: "alley"})
@@ -308,7 +308,7 @@ FLIP = {
 }
 
 
-def flipped(name: str, here: Here, source: str, **spec: object) -> dict[str, Any]:
+def flipped(name: str, here: Here, source: str, **spec: Any) -> dict[str, Any]:
     made = job(name, here.name, inputs=[{"name": "image", "from": {"job": source}}], params={}, **spec)
     made["spec"]["function"] = "image-to-image"
     return made

@@ -161,7 +161,7 @@ async def ready(operated_bus: Bus) -> Ready:
         def all_are() -> bool:
             return all(heard.get(worker) is WorkerState.READY for worker in workers)
 
-        await eventually(all_are, f"{workers} to be ready", seconds=30)
+        await eventually(all_are, f"{workers} to be ready")
 
     return wait
 
@@ -187,7 +187,7 @@ async def test_it_grows_with_demand_at_once_and_shrinks_when_idle(operated: Oper
     await here.make(pool_of(here))
     await replicas(here, 1)
     await here.make(echo("one", here), echo("two", here))
-    await replicas(here, 2, seconds=5)
+    await replicas(here, 2)
     for name in ("one", "two"):
         await here.merge("GenerationJob", name, {"spec": {"cancel": True}})
     await replicas(here, 1)
@@ -252,7 +252,7 @@ async def test_a_runner_that_is_deleted_takes_its_workers_with_it(operated: Oper
     await here.make(pool_of(here))
     await replicas(here, 1)
     await here.delete("FunctionRunner", "echo")
-    await here.until_gone("Deployment", "echo-standard", seconds=60)
+    await here.until_gone("Deployment", "echo-standard")
 
 
 async def test_spare_workers_make_room_for_a_job_that_finds_none_and_come_back(operated: Operated, here: Here) -> None:
@@ -261,7 +261,7 @@ async def test_spare_workers_make_room_for_a_job_that_finds_none_and_come_back(o
     tier = {"quality": "standard", "pipeline": "large", "warm": COLD, "resources": {"cpu": "1000000"}}
     await here.make(runner("large", here.name, tiers=[tier]), job("alley", here.name, runner="large"))
     await here.until("alley", Running="False/Unschedulable")
-    await replicas(here, 0, seconds=30)
+    await replicas(here, 0)
     await here.delete("GenerationJob", "alley")
     await replicas(here, 1)
 
@@ -344,12 +344,12 @@ async def test_a_killed_worker_is_noticed_within_ten_seconds(
     await here.make(echo("alley", here, SLOW | {"seconds": 60}))
     await here.until("alley", Running="True/Claimed")
     agent.kill()
-    lost = await here.until("alley", lambda seen: seen.status.losses == 1, seconds=10)
+    lost = await here.until("alley", lambda seen: seen.status.losses == 1)
     assert lost.status.failure is not None
     assert lost.status.failure.reason is Reason.WORKER_LOST
 
     start_agent(f"{worker}-again")
-    again = await here.until("alley", lambda seen: seen.status.attempt == 2, Running="True/Claimed", seconds=40)
+    again = await here.until("alley", lambda seen: seen.status.attempt == 2, Running="True/Claimed")
     assert (again.status.worker, again.status.failures) == (f"{worker}-again", 0)
 
 

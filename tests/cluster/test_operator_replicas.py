@@ -169,7 +169,7 @@ async def _settled(plane: ControlPlane, account: str) -> None:
             last[:] = [size, time.monotonic()]
         return time.monotonic() - last[1] > 5
 
-    await eventually(is_still, "the operator to have nothing to do", seconds=60)
+    await eventually(is_still, "the operator to have nothing to do")
 
 
 async def test_a_standby_watches_and_writes_nothing_until_the_leader_goes(
@@ -187,7 +187,7 @@ async def test_a_standby_watches_and_writes_nothing_until_the_leader_goes(
     began = time.monotonic()
     stopping = stopped(leader)
     await space.make(job("pier", space.name))
-    await space.until("pier", Succeeded="True/OutputsCommitted", seconds=10)
+    await space.until("pier", Succeeded="True/OutputsCommitted")
     took = time.monotonic() - began
     print(f"\nafter SIGTERM: the leader ended in {stopping:.1f} s, the next job had ended after {took:.1f} s")
     assert took < 5
@@ -199,13 +199,13 @@ async def test_a_killed_leader_is_succeeded_within_fifteen_seconds(
     operated: Operated, space: Here, started: list[Operator]
 ) -> None:
     leader = start(started, operated.replica("third"))
-    await eventually(lambda: holder(operated) == "third", "the third to lead", seconds=20)
+    await eventually(lambda: holder(operated) == "third", "the third to lead")
     start(started, operated.replica("fourth"))
     await space.make(runner("diffusion", space.name))
     leader.process.kill()
     began = time.monotonic()
     await space.make(job("alley", space.name))
-    await space.until("alley", Succeeded="True/OutputsCommitted", seconds=20)
+    await space.until("alley", Succeeded="True/OutputsCommitted")
     took = time.monotonic() - began
     print(f"\nafter SIGKILL of the leader: {took:.1f} s until the next job had ended")
     assert took < 15
@@ -213,7 +213,7 @@ async def test_a_killed_leader_is_succeeded_within_fifteen_seconds(
 
 async def test_a_leader_that_lost_its_lease_ends_with_an_error(operated: Operated, started: list[Operator]) -> None:
     leader = start(started, operated.replica("fifth"))
-    wait_for(lambda: holder(operated) == "fifth", "the fifth to lead", seconds=20)
+    wait_for(lambda: holder(operated) == "fifth", "the fifth to lead")
     thief = '{"spec": {"holderIdentity": "thief", "renewTime": "%s"}}'
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     home = operated.cluster.kubectl.within(operated.home)

@@ -32,7 +32,7 @@ async def _told(here: Here, name: str, row: Row, bucket: str) -> str:
         return status if status and all(status.condition(ConditionType(kind)) for kind in row.says) else None
 
     try:
-        status = await eventually(answer, "an answer", seconds=30)
+        status = await eventually(answer, "an answer")
     except AssertionError as error:
         return f"{row}: {error}"
     assert status is not None

@@ -204,12 +204,12 @@ def test_what_is_owned_goes_with_its_owner(here: Kubectl) -> None:
 
     here("delete", "configmap", "owner")
 
-    wait_for(lambda: not here.get("jobs,pods")["items"], "job and pod to be collected", seconds=30)
+    wait_for(lambda: not here.get("jobs,pods")["items"], "job and pod to be collected")
 
 
 def test_a_finished_job_goes_after_its_ttl(here: Kubectl) -> None:
     here.create(job("brief", ttlSecondsAfterFinished=1))
-    wait_for(lambda: here.run("get", "job", "brief").returncode != 0, "the job to be deleted", seconds=30)
+    wait_for(lambda: here.run("get", "job", "brief").returncode != 0, "the job to be deleted")
 
 
 def test_a_full_quota_is_told_by_the_job(here: Kubectl) -> None:
@@ -221,7 +221,7 @@ def test_a_full_quota_is_told_by_the_job(here: Kubectl) -> None:
         events = here.get("events", "--field-selector=involvedObject.name=refused")["items"]
         return [event for event in events if "exceeded quota" in event["message"]]
 
-    assert wait_for(told, "the event", seconds=30)[0]["reason"] == "FailedCreate"
+    assert wait_for(told, "the event")[0]["reason"] == "FailedCreate"
 
 
 # ── pods, as they are played ──────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +331,7 @@ def test_a_silent_node_is_lost_with_its_pods_until_it_speaks_again(tmp_path: Pat
 
         player.silence(node)
 
-        wait_for(lambda: "deletionTimestamp" in kubectl.get("pod", "lost")["metadata"], "the eviction", seconds=40)
+        wait_for(lambda: "deletionTimestamp" in kubectl.get("pod", "lost")["metadata"], "the eviction")
         assert conditions(kubectl.get("pod", "lost"))["DisruptionTarget"] == "DeletionByTaintManager"
         assert "Ready" not in conditions(kubectl.get("node", node))
 
@@ -415,4 +415,4 @@ async def test_hundreds_of_jobs_are_no_trouble(control_plane: Cluster, namespace
             found = await api.items(client, path)
             return sum("Complete" in conditions(each) for each in found) == 300
 
-        await eventually(complete, "300 jobs to complete", seconds=60)
+        await eventually(complete, "300 jobs to complete")

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,9 @@ class Client:
                 if self.stopped.is_set():
                     return
                 self._submit(client, f"chaos-{number}")
+
+    def has_accepted(self, count: int) -> bool:
+        return len(self.accepted) >= count
 
     def _submit(self, client: httpx.Client, name: str) -> None:
         body = {"function": "echo", "name": name, "params": {"text": name, "seconds": 0.2, "steps": 4}, "retries": 10}
@@ -78,7 +82,7 @@ def strike(stack: Stack, part: str) -> None:
                 return True
         return False
 
-    wait_for(struck, f"{part} to be there", seconds=60)
+    wait_for(struck, f"{part} to be there")
     if part == "supervisor":
         stack.up()
 
@@ -89,7 +93,7 @@ def test_no_accepted_job_is_lost_or_committed_twice_however_the_parts_die(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = tmp_path / "ledger"
-    stack = Stack(tmp_path / "home", **{LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60"})
+    stack = Stack(tmp_path / "home", None, **{LEDGER: str(ledger), "AUTEUR_GATEWAY__QUEUE_LIMIT": "60"})
     stack.up()
     client = Client(stack.url)
     thread = threading.Thread(target=client.run, name="client")
@@ -105,9 +109,7 @@ def test_no_accepted_job_is_lost_or_committed_twice_however_the_parts_die(
             strike(stack, part)
             kills[part] += 1
             # Work goes on between two kills: that is what makes the next one hurt.
-            wait_for(
-                lambda before=before: len(client.accepted) >= min(before + 3, JOBS), "submits to go on", seconds=60
-            )
+            wait_for(partial(client.has_accepted, min(before + 3, JOBS)), "submits to go on")
         thread.join(240)
         assert not thread.is_alive()
         views = wait_for(lambda: finished_views(stack, client.accepted), "every job to finish", seconds=240)

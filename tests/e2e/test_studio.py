@@ -89,7 +89,7 @@ def test_nan_is_refused_in_words(api: httpx.Client) -> None:
 def test_cancel_stops_a_500_step_job_at_its_next_step_and_the_next_job_is_undisturbed(api: httpx.Client) -> None:
     undisturbed = ended(api, start(api, params={"text": "same", "seed": 11}))
     long = start(api, params={"steps": 500, "seconds": 100})
-    wait_for(lambda: status(api, long)["status"] == "running", "the long job to run", seconds=30)
+    wait_for(lambda: status(api, long)["status"] == "running", "the long job to run")
     asked = time.monotonic()
     assert api.post(f"/v1/generations/{long}/cancel").status_code in (200, 202)
     assert ended(api, long)["status"] == "cancelled"
@@ -140,7 +140,7 @@ def test_delete_removes_the_job_and_its_files(api: httpx.Client) -> None:
     assert httpx.get(link).status_code == 200
     assert api.delete(f"/v1/generations/{job}").status_code == 204
     assert api.get(f"/v1/generations/{job}").status_code == 404
-    wait_for(lambda: httpx.get(link).status_code in (403, 404), "the file to go", seconds=30)
+    wait_for(lambda: httpx.get(link).status_code in (403, 404), "the file to go")
 
 
 def test_apply_creates_then_is_unchanged_then_names_what_is_immutable(stack: Stack, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def _largest_object(schema: Schema, free: int, number: int) -> Any:
 def _longest(schema: Schema, number: int) -> str:
     if schema.get("format") == "date-time":
         return _MOMENT
-    length = schema["maxLength"]
+    length: int = schema["maxLength"]
     if "pattern" not in schema:
         return _BROAD * length
     tail = f"{number:04d}"

@@ -83,12 +83,14 @@ async def find(bus: Bus, name: str) -> Snapshot | None:
 
 @dataclass
 class Facts:
-    """Everything announced, in order."""
+    """Everything announced, in order: each fact once, as the event stream keeps it."""
 
     seen: list[Envelope] = field(default_factory=list)
 
     async def hear(self, _subject: str, data: bytes) -> None:
-        self.seen.append(Envelope.model_validate_json(data))
+        fact = Envelope.model_validate_json(data)
+        if all(known.id != fact.id for known in self.seen):
+            self.seen.append(fact)
 
     def of(self, name: str) -> list[str]:
         return [envelope.data.fact.value for envelope in self.seen if envelope.name == name]
@@ -102,7 +104,8 @@ class ScriptedWorker:
         self.name = name
         self.cancelled: list[str] = []
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
-        self._state = WorkerState.READY
+        self.state = WorkerState.READY
+        self.message = ""
         self._busy_with: tuple[str, int] = ("", 0)
         self._sequence = 0
 
@@ -113,7 +116,8 @@ class ScriptedWorker:
             worker=self.name,
             pool="echo",
             runner="echo",
-            state=self._state,
+            state=self.state,
+            message=self.message,
             uid=uid,
             attempt=attempt,
             sequence=self._sequence,
@@ -154,7 +158,7 @@ class ScriptedWorker:
         )
         reply = _reply.validate_json(await self._bus.request(subjects.Claim(order.namespace), request))
         if reply.granted:
-            self._state, self._busy_with = WorkerState.BUSY, (order.uid, order.attempt)
+            self.state, self._busy_with = WorkerState.BUSY, (order.uid, order.attempt)
             await self.beat()
         return reply
 
@@ -184,7 +188,7 @@ class ScriptedWorker:
         )
         subject = subjects.ReportOf(order.pool, order.uid, order.attempt)
         await self._bus.publish(subject, said, msg_id=f"{order.uid}-{order.attempt}-{uuid.uuid4().hex}")
-        self._state, self._busy_with = WorkerState.READY, ("", 0)
+        self.state, self._busy_with = WorkerState.READY, ("", 0)
         await self.beat()
 
     async def run_one(self) -> Order:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_standalone import parts
+from auteur_standalone import servers
 from auteur_standalone.probes import get_store
 from auteur_standalone.processes import die_with_parent
 from tests.support.cluster import binaries
@@ -52,7 +53,7 @@ class ServerProcess:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509  # it only makes system calls
             )
-        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}", seconds=30)
+        wait_for(self._ready_or_dead, f"{self.name} to start; its log: {self.log}")
         return self
 
     def _ready_or_dead(self) -> bool:
@@ -107,22 +108,29 @@ class ServerProcess:
 
 def nats_server(folder: Path) -> tuple[ServerProcess, NatsSettings]:
     """A server, not yet started, and how to reach it."""
-    server = parts.NatsServer(free_ports(1)[0], folder / "jetstream", "auteur", "nats-secret")
+    server = servers.NatsServer(free_ports(1)[0], folder / "jetstream", "auteur", "nats-secret")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "nats.conf"
-    config.write_text(parts.nats_config(server))
-    argv = parts.nats_argv(parts.find_binary("nats-server"), config)
+    config.write_text(servers.nats_config(server))
+    argv = servers.nats_argv(servers.find_binary("nats-server"), config)
     process = ServerProcess("nats-server", argv, folder / "nats.log", lambda: _says_info(server.port))
-    url = f"nats://{parts.LOOPBACK}:{server.port}"
+    url = f"nats://{servers.LOOPBACK}:{server.port}"
     return process, NatsSettings.model_validate({"url": url, "user": server.user, "password": server.password})
 
 
 def _says_info(port: int) -> bool:
     try:
-        with socket.create_connection((parts.LOOPBACK, port), 1) as connection:
+        with socket.create_connection((servers.LOOPBACK, port), 1) as connection:
             return connection.recv(5) == b"INFO "
     except OSError:
         return False
+
+
+async def delete_streams(bus: Bus) -> None:
+    """All of the server, buckets of keys among them: as if it was new."""
+    for stream in await bus.js.streams_info():
+        assert stream.config.name is not None
+        await bus.js.delete_stream(stream.config.name)
 
 
 # ── S3 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,17 +138,17 @@ def _says_info(port: int) -> bool:
 
 def store_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
     """A server, not yet started, and how to reach it."""
-    ports = parts.StorePorts.of(free_ports(parts.StorePorts.count()))
+    ports = servers.StorePorts.of(free_ports(servers.StorePorts.count()))
     # A bucket takes some volumes of its own, and every test has a bucket of its own.
-    server = parts.StoreServer(ports, folder / "data", "auteur", "store-secret-key", max_volumes=1000)
+    server = servers.StoreServer(ports, folder / "data", "auteur", "store-secret-key", max_volumes=1000)
     server.folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://{parts.LOOPBACK}:{ports.s3}"
+    url = f"http://{servers.LOOPBACK}:{ports.s3}"
     process = ServerProcess(
         "weed",
-        parts.store_argv(parts.find_binary("weed"), server),
+        servers.store_argv(servers.find_binary("weed"), server),
         folder / "weed.log",
         lambda: get_store(url, ports.master),
-        env=parts.store_environment(server),
+        env=servers.store_environment(server),
     )
     settings = {"url": url, "access_key": server.access_key, "secret_key": server.secret_key}
     return process, StoreSettings.model_validate(settings)
@@ -150,8 +158,8 @@ def minio_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
     """As `store_server`, by MinIO. Raises MissingTools where `scripts/cluster-tools minio` did not build it."""
     s3, console = free_ports(2)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"url": f"http://{parts.LOOPBACK}:{s3}", "access_key": "auteur", "secret_key": "minio-secret-key"}
-    argv = minio_argv(folder, f"{parts.LOOPBACK}:{s3}", f"{parts.LOOPBACK}:{console}")
+    settings = {"url": f"http://{servers.LOOPBACK}:{s3}", "access_key": "auteur", "secret_key": "minio-secret-key"}
+    argv = minio_argv(folder, f"{servers.LOOPBACK}:{s3}", f"{servers.LOOPBACK}:{console}")
     process = ServerProcess(
         "minio",
         argv,
@@ -208,7 +216,7 @@ def postgres_server(binaries: Path, folder: Path) -> tuple[ServerProcess, str]:
         extra_groups=None if user is None else [],
     )
     settings = {
-        "listen_addresses": parts.LOOPBACK,
+        "listen_addresses": servers.LOOPBACK,
         "port": str(port),
         "unix_socket_directories": "",
         "fsync": "off",
@@ -225,7 +233,7 @@ def postgres_server(binaries: Path, folder: Path) -> tuple[ServerProcess, str]:
         user=user,
         stop_signal=signal.SIGINT,  # "fast": closes the sessions that are open
     )
-    return process, f"postgresql+asyncpg://auteur@{parts.LOOPBACK}:{port}"
+    return process, f"postgresql+asyncpg://auteur@{servers.LOOPBACK}:{port}"
 
 
 def _unprivileged_user() -> int | None:
@@ -238,5 +246,5 @@ def _unprivileged_user() -> int | None:
 
 
 def _accepts(binaries: Path, port: int) -> bool:
-    ask = (binaries / "pg_isready", "-q", "-h", parts.LOOPBACK, "-p", str(port), "-U", "auteur", "-d", "postgres")
+    ask = (binaries / "pg_isready", "-q", "-h", servers.LOOPBACK, "-p", str(port), "-U", "auteur", "-d", "postgres")
     return subprocess.run(ask, check=False).returncode == 0

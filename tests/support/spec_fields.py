@@ -5,9 +5,10 @@ the same ones. Words of the file: `$times` repeats a `$text`, or what a `$list` 
 `$n` counts; NAMESPACE and BUCKET stand for the test's own.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Row:
     """What the row says."""
     refused: str = ""
     """What the API server says to it: see `told`."""
-    says: Mapping[str, str] = field(default_factory=dict)
+    says: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """The conditions of a job that the API server takes: type → status/reason."""
     message: str = ""
     """Of the last of them; not looked at when empty."""

@@ -25,10 +25,10 @@ CHECKOUT = Path(__file__).parents[2]
 class Stack:
     """Not started by itself: call `up`. `end` leaves nothing running."""
 
-    def __init__(self, home: Path, *, port: int = 0, **environment: str) -> None:
+    def __init__(self, home: Path, port: int | None = None, **environment: str) -> None:
         self.layout = Layout(home)
         self.port = port or free_ports(1)[0]
-        self._env = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTEUR_")},
             "AUTEUR_HOME": str(home),
             "AUTEUR_GATEWAY__PORT": str(self.port),
@@ -38,7 +38,13 @@ class Stack:
 
     def auteur(self, *words: str, cwd: Path = CHECKOUT, seconds: float = 90) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            (AUTEUR, *words), env=self._env, cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False
+            (AUTEUR, *words),
+            env=self.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
 
     def up(self, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -140,7 +146,6 @@ class Stack:
         _, reply = wait_for(
             lambda: answer if (answer := self.call("POST", "/v1/generations", asked))[0] == 202 else None,
             f"{asked} to be accepted",
-            seconds=60,
         )
         return str(reply["job_id"])
 
@@ -157,7 +162,7 @@ class Stack:
 @contextmanager
 def running(home: Path, **environment: str) -> Iterator[Stack]:
     """Up and ready, and nothing left at the end."""
-    stack = Stack(home, **environment)
+    stack = Stack(home, None, **environment)
     try:
         stack.up()
         yield stack

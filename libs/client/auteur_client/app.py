@@ -10,22 +10,22 @@ from typing import Annotated
 
 import typer
 
-from auteur_client.commands import ask, change, follow, look
-from auteur_client.exits import Exit
+from auteur_client.commands import change, follow, show, submit
+from auteur_client.exit_codes import ExitCode
 
 COMMAND_GROUP = "auteur.commands"
 OUR_VERBS: tuple[Callable[..., None], ...] = (
-    ask.apply,
-    ask.create,
-    look.get,
-    look.describe,
+    submit.apply,
+    submit.create,
+    show.get,
+    show.describe,
     follow.watch,
     follow.logs,
     change.cancel,
     change.retry,
     change.delete,
-    look.outputs,
-    look.functions,
+    show.outputs,
+    show.functions,
 )
 
 
@@ -38,7 +38,7 @@ class Absent:
 
 
 KNOWN_PARTS = {
-    "standalone": Absent(commands=("up", "down", "status", "server-logs", "runners"), extra="standalone"),
+    "standalone": Absent(commands=("up", "down", "status", "server-logs", "exec", "runners"), extra="standalone"),
     "runner": Absent(commands=("runner",), extra="agent"),
 }
 
@@ -76,17 +76,17 @@ def run_app(words: Sequence[str]) -> int:
         command = typer.main.get_command(build_app(with_parts=needs_parts(words)))
         ended = command.main(args=list(words), prog_name="auteur", standalone_mode=False)
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except typer.Abort:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: a last flush must not fail
-        return Exit.OK
+        return ExitCode.OK
     except Exception as error:  # the outermost loop: whatever it is, a person gets a sentence
         if os.environ.get("AUTEUR_DEBUG"):
             raise
         return _explain(error)
-    return ended if isinstance(ended, int) else Exit.OK
+    return ended if isinstance(ended, int) else ExitCode.OK
 
 
 def _explain(error: Exception) -> int:
@@ -128,7 +128,7 @@ def _add_absent(app: typer.Typer, command: str, extra: str, missing: str) -> Non
             f'"auteur {command}" needs a part that is not installed (no module {missing})',
             f"pip install 'auteur[{extra}]'",
         )
-        raise typer.Exit(Exit.REFUSED)
+        raise typer.Exit(ExitCode.REFUSED)
 
     app.command(
         command,

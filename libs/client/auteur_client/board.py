@@ -7,7 +7,7 @@ doubled message can only make a bar late.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_contracts.vocabulary import ApiStatus, Phase
 from auteur_contracts.web.http import GenerationReply
 from auteur_contracts.web.socket import Pong, ProgressMessage, ServerMessage, SnapshotMessage
@@ -85,9 +85,9 @@ def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:
     )
 
 
-def exit_of(statuses: Iterable[ApiStatus]) -> Exit:
+def exit_code_of(statuses: Iterable[ApiStatus]) -> ExitCode:
     """One answer for several jobs: a failure weighs more than a cancelled job, which weighs more than success."""
     seen = set(statuses)
     if ApiStatus.FAILED in seen:
-        return Exit.JOB_FAILED
-    return Exit.CANCELLED if ApiStatus.CANCELLED in seen else Exit.OK
+        return ExitCode.JOB_FAILED
+    return ExitCode.CANCELLED if ApiStatus.CANCELLED in seen else ExitCode.OK

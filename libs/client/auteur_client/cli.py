@@ -5,7 +5,7 @@
 import sys
 from collections.abc import Sequence
 
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 
 
 def main() -> None:
@@ -18,5 +18,5 @@ def run(words: Sequence[str]) -> int:
         from auteur_client.app import run_app
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: the command line needs {error.name}\nhint: pip install 'auteur[client]'\n")
-        return Exit.REFUSED
+        return ExitCode.REFUSED
     return run_app(words)

@@ -7,23 +7,23 @@ from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 from auteur_client.errors import FinishTimeout, Unreachable
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_contracts.errors import AuteurError, Code
 
 
 @dataclass(frozen=True)
 class Complaint:
-    exit: Exit
+    exit: ExitCode
     error: str
     hint: str = ""
 
 
-_EXITS: dict[Code, Exit] = {
-    Code.NOT_FOUND: Exit.NOT_FOUND,
-    Code.GONE: Exit.NOT_FOUND,
-    Code.UNAVAILABLE: Exit.UNREACHABLE,
-    Code.CATALOGUE_EMPTY: Exit.UNREACHABLE,
-    Code.INTERNAL: Exit.UNREACHABLE,
+_EXITS: dict[Code, ExitCode] = {
+    Code.NOT_FOUND: ExitCode.NOT_FOUND,
+    Code.GONE: ExitCode.NOT_FOUND,
+    Code.UNAVAILABLE: ExitCode.UNREACHABLE,
+    Code.CATALOGUE_EMPTY: ExitCode.UNREACHABLE,
+    Code.INTERNAL: ExitCode.UNREACHABLE,
 }
 """Every other code is a refusal."""
 
@@ -44,12 +44,12 @@ _HINTS: dict[Code, str] = {
 }
 
 
-def exit_of_error(error: Exception) -> Exit:
+def exit_code_of_error(error: Exception) -> ExitCode:
     if isinstance(error, FinishTimeout):
-        return Exit.TIMEOUT
+        return ExitCode.TIMEOUT
     if isinstance(error, AuteurError):
-        return _EXITS.get(error.code, Exit.REFUSED)
-    return Exit.REFUSED if isinstance(error, ValidationError) else Exit.UNREACHABLE
+        return _EXITS.get(error.code, ExitCode.REFUSED)
+    return ExitCode.REFUSED if isinstance(error, ValidationError) else ExitCode.UNREACHABLE
 
 
 def complaint_of(error: AuteurError) -> Complaint:
@@ -59,7 +59,7 @@ def complaint_of(error: AuteurError) -> Complaint:
         message = f"{message} (cause: {cause})"
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.request_id:
         message = f"{message} (request {error.request_id})"
-    return Complaint(exit_of_error(error), message, _hint(error))
+    return Complaint(exit_code_of_error(error), message, _hint(error))
 
 
 def _hint(error: AuteurError) -> str:
@@ -83,7 +83,7 @@ def complaint_of_values(error: ValidationError, *, where: str = "") -> Complaint
     what = "is not a field here" if first["type"] == "extra_forbidden" else _lowered(first["msg"])
     subject = ": ".join(part for part in (where, path) if part)
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return Complaint(Exit.REFUSED, f"{subject} {what}{more}" if path else f"{subject}: {what}{more}".lstrip(": "))
+    return Complaint(ExitCode.REFUSED, f"{subject} {what}{more}" if path else f"{subject}: {what}{more}".lstrip(": "))
 
 
 def _lowered(message: str) -> str:
@@ -99,10 +99,10 @@ def complaint_of_any(error: Exception) -> Complaint:
         case ValidationError():
             return complaint_of_values(error)
         case TyperException():
-            return Complaint(Exit.REFUSED, error.format_message().rstrip("."), _usage_hint(error))
+            return Complaint(ExitCode.REFUSED, error.format_message().rstrip("."), _usage_hint(error))
         case _:
             return Complaint(
-                Exit.UNREACHABLE,
+                ExitCode.UNREACHABLE,
                 f"unexpected {type(error).__name__}: {error}",
                 "this is a defect of the command; AUTEUR_DEBUG=1 shows where",
             )

@@ -43,6 +43,8 @@ class ConditionType(StrEnum):
     RUNNING = "Running"
     FINISHED = "Finished"
     SUCCEEDED = "Succeeded"
+    STALLED = "Stalled"
+    """Only while it holds."""
 
 
 class ConditionStatus(StrEnum):

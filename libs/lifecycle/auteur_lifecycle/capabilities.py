@@ -3,8 +3,10 @@ ignored.
 """
 
 from auteur_contracts.catalogue import Platform
-from auteur_contracts.resources import Allocation, FunctionRunnerSpec, GenerationJobSpec, Warm
+from auteur_contracts.errors import Code, InvalidRequest
+from auteur_contracts.resources import Allocation, FunctionRunner, FunctionRunnerSpec, GenerationJobSpec, Warm
 from auteur_contracts.vocabulary import Reason
+from auteur_lifecycle.parameters import check_schemas
 from auteur_lifecycle.refusal import Refusal
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
@@ -47,6 +49,14 @@ def unsupported_runner(spec: FunctionRunnerSpec, platform: Platform = ONE_MACHIN
     if kept is not None:
         return _pods_only(f"tiers[{kept.quality}].warm", 'Leave it out, and say with "workers" how many serve.')
     return None
+
+
+def check_runner(runner: FunctionRunner, platform: Platform = ONE_MACHINE) -> None:
+    """Raises InvalidRequest for a runner that cannot be served here, or whose requests nobody could check."""
+    if wrong := check_schemas(runner):
+        raise InvalidRequest(wrong)
+    if refusal := unsupported_runner(runner.spec, platform):
+        raise InvalidRequest(refusal.text, code=Code.NOT_SUPPORTED)
 
 
 def _pods_only(field: str, remedy: str) -> Refusal:

@@ -99,6 +99,24 @@ def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> Gen
     return _change(job, now, (ConditionType.DISPATCHED, _FALSE, reason, message))
 
 
+def stall(job: GenerationJob, why: str, now: datetime) -> GenerationJobStatus:
+    """Deciding about the job fails again and again, by a fault of ours."""
+    told = f"It cannot be looked after, by a fault of Auteur: {why}. It is tried again; tell its maintainers."
+    return (
+        job.status
+        if job.status.finished
+        else _change(job, now, (ConditionType.STALLED, _TRUE, Reason.PLATFORM_FAILED, told))
+    )
+
+
+def recover(job: GenerationJob) -> GenerationJobStatus:
+    """Deciding about it works (again)."""
+    if job.status.condition(ConditionType.STALLED) is None:
+        return job.status
+    kept = tuple(held for held in job.status.conditions if held.type is not ConditionType.STALLED)
+    return job.status.model_copy(update={"conditions": kept})
+
+
 # ── one attempt ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

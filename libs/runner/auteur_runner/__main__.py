@@ -1,6 +1,7 @@
 """`python -m auteur_runner …`: what the platform calls. All but `agent` need pydantic only."""
 
 import argparse
+import contextlib
 import sys
 
 from auteur_runner.errors import AuthoringError
@@ -11,7 +12,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     describing = commands.add_parser("describe", help="print a runner as FunctionRunner JSON")
     describing.add_argument("target", help="module:Class, module:runner, file.py or an installed runner's name")
-    commands.add_parser("installed", help="print the installed runners, a name and a target each line")
+    installed = commands.add_parser("installed", help="print the installed runners, a name and a target each line")
+    installed.add_argument("--describe", action="store_true", help="and what each offers, as FunctionRunner JSON")
     child = commands.add_parser("child", help="serve an agent (started by it)")
     child.add_argument("target")
     child.add_argument("--fd", type=int, required=True)
@@ -22,7 +24,7 @@ def main() -> int:
         case "describe":
             return _describe(arguments.target)
         case "installed":
-            return _installed()
+            return _installed(describing=arguments.describe)
         case "child":
             from auteur_runner.child import main as serve  # noqa: PLC0415 -- each command loads what it needs
 
@@ -50,12 +52,28 @@ def _describe(target: str) -> int:
     return 0
 
 
-def _installed() -> int:
+def _installed(*, describing: bool) -> int:
     from auteur_runner.loading import discover  # noqa: PLC0415 -- as above
 
     for name, target in sorted(discover().items()):
-        sys.stdout.write(f"{name} {target}\n")
+        words = (name, target, _description(target)) if describing else (name, target)
+        sys.stdout.write(f"{' '.join(words)}\n")
     return 0
+
+
+def _description(target: str) -> str:
+    """A line of JSON, or `error: ` and why there is none. One runner's fault is not its neighbours'."""
+    from auteur_runner.describe import describe  # noqa: PLC0415 -- as above
+    from auteur_runner.loading import load  # noqa: PLC0415 -- as above
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # an author's module may print what it likes
+            described = describe(load(target))
+    except AuthoringError as error:
+        return f"error: {error}"
+    except Exception as error:  # noqa: BLE001 -- the author's module may raise anything
+        return f"error: {type(error).__name__}: {' '.join(str(error).split())}"
+    return described.model_dump_json(exclude={"status"}, exclude_none=True)
 
 
 if __name__ == "__main__":

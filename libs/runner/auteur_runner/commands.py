@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from auteur_contracts.vocabulary import Fault, Quality
-from auteur_runner import protocol, trial
+from auteur_runner import local_run, protocol
 from auteur_runner.errors import InvalidRequest
 from auteur_runner.process import Launch, SetupFailed
 from auteur_runner.worker import Worker
@@ -94,15 +94,15 @@ class _Trial:
     ) -> protocol.Ending:
         try:
             runner = await self._worker.describe()
-            declared = trial.choose_function(runner, function)
-            chosen = trial.choose_params(runner, declared, quality, params, seed)
-            self.seed = trial.seed_of(chosen, seed)
+            declared = local_run.choose_function(runner, function)
+            chosen = local_run.choose_params(runner, declared, quality, params, seed)
+            self.seed = local_run.seed_of(chosen, seed)
             order = protocol.Run(
                 function=declared.name,
                 params=chosen,
-                inputs={name: _existing(path) for name, path in (trial.pair(word, "an input") for word in inputs)},
+                inputs={name: _existing(path) for name, path in (local_run.pair(word, "an input") for word in inputs)},
                 seed=self.seed,
-                tier=trial.choose_tier(runner, quality),
+                tier=local_run.choose_tier(runner, quality),
                 folder=str(folder),
                 uid=_UID,
                 attempt=1,

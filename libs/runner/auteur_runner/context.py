@@ -18,7 +18,7 @@ from auteur_runner import protocol, saving
 from auteur_runner.errors import JobCancelled
 from auteur_runner.media import Media
 from auteur_runner.progress import Shown, Span, open_span, worth_showing
-from auteur_runner.text import clean
+from auteur_runner.sanitize import sanitize
 
 Level = Literal["debug", "info", "warning", "error"]
 Say = Callable[[protocol.Up], None]
@@ -57,7 +57,7 @@ class _Talk:
 
     def log(self, line: object, level: Level = "info") -> None:
         """A line of the job's log. `print` works as well."""
-        self._say(protocol.Log(level=level, line=clean(line, 4096)))
+        self._say(protocol.Log(level=level, line=sanitize(line, 4096)))
 
     def check_cancelled(self) -> None:
         """Raises JobCancelled when the job was cancelled. `step()` does it for you."""
@@ -75,7 +75,7 @@ class _Talk:
         if self._open is not None:
             raise RuntimeError(f'phase "{name}" was opened inside "{self._open.span.phase}": phases follow each other')
         self.check_cancelled()
-        span = open_span(clean(name, 64), reached=self._reached, steps=steps, weight=weight, now=time.monotonic())
+        span = open_span(sanitize(name, 64), reached=self._reached, steps=steps, weight=weight, now=time.monotonic())
         phase = self._open = Phase(self, span)
         self.show(span, None)
         try:
@@ -89,7 +89,7 @@ class _Talk:
         step = span.step if span.steps else None
         if worth_showing(self._shown, span.phase, step, span.steps, now):
             self._shown = Shown(span.phase, step, now)
-            self._say(protocol.Progressed(progress=span.progress(now, message and clean(message, 512))))
+            self._say(protocol.Progressed(progress=span.progress(now, message and sanitize(message, 512))))
 
 
 class SetupContext(_Talk):
@@ -123,7 +123,7 @@ class Context(_Talk):
 
     def warning(self, text: str) -> None:
         """Something the user should know although the job goes on. Shown with the result."""
-        text = clean(text, 512)
+        text = sanitize(text, 512)
         if text not in self._warnings and len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(text)
             self._say(protocol.Warned(text=text))

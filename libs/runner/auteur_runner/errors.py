@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from auteur_contracts.resources import Failure
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_runner.text import clean
+from auteur_runner.sanitize import sanitize
 
 
 class InvalidRequest(Exception):
@@ -124,8 +124,8 @@ def _record(
     return Failure(
         fault=fault,
         reason=reason,
-        message=clean(message, 2048),
+        message=sanitize(message, 2048),
         remedy=remedy,
-        log_tail=tuple(clean(line, 512) for line in log_tail[-20:]),
+        log_tail=tuple(sanitize(line, 512) for line in log_tail[-20:]),
         recycle=recycle,
     )

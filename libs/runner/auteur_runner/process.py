@@ -18,7 +18,7 @@ from auteur_contracts.resources import Failure, Tier
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_kit.private import for_strangers
 from auteur_runner import protocol
-from auteur_runner.gates import LineGate, dropped_line
+from auteur_runner.log_limiter import LogLimiter, dropped_line
 
 CANCEL_GRACE = 2.0
 _LAST_WORDS = 0.5
@@ -86,13 +86,13 @@ class _Log:
     """What the child prints and logs: the last lines for failures, a bounded number of them for listeners."""
 
     listener: OnLog
-    gate: LineGate = field(default_factory=LineGate)
+    log_limiter: LogLimiter = field(default_factory=LogLimiter)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
 
     def take(self, message: protocol.Log) -> None:
         if message.stream != "log" or message.level in ("warning", "error"):
             self.tail.append(message.line[:512])
-        self.gate, passes, dropped = self.gate.offer(time.monotonic())
+        self.log_limiter, passes, dropped = self.log_limiter.offer(time.monotonic())
         if dropped:
             self.listener(protocol.Log(level="warning", line=dropped_line(dropped)))
         if passes:
@@ -100,9 +100,9 @@ class _Log:
 
     def settle(self) -> None:
         """A run ended: say what is still unsaid."""
-        if self.gate.dropped:
-            self.listener(protocol.Log(level="warning", line=dropped_line(self.gate.dropped)))
-        self.gate = LineGate(window=self.gate.window, passed=self.gate.passed)
+        if self.log_limiter.dropped:
+            self.listener(protocol.Log(level="warning", line=dropped_line(self.log_limiter.dropped)))
+        self.log_limiter = LogLimiter(window=self.log_limiter.window, passed=self.log_limiter.passed)
 
 
 class _Pipe(asyncio.Protocol):

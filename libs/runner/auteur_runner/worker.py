@@ -19,7 +19,8 @@ class Worker:
 
     def __init__(self, launch: Launch, on_log: OnLog) -> None:
         self._launch = launch
-        self._on_log = on_log
+        self.on_log = on_log
+        """Hears what the child prints and logs. It may become another one while the child runs."""
         self._child: ChildProcess | None = None
         self._spawning: asyncio.Task[ChildProcess] | None = None
         self._current: tuple[str, int] | None = None
@@ -121,7 +122,7 @@ class Worker:
         return child
 
     async def _spawn(self) -> ChildProcess:
-        self._spawning = asyncio.create_task(ChildProcess.spawn(self._launch, self._on_log))
+        self._spawning = asyncio.create_task(ChildProcess.spawn(self._launch, self._hear))
         try:
             return await self._spawning
         except asyncio.CancelledError:
@@ -131,6 +132,9 @@ class Worker:
             raise _Stopped from None  # by `cancel`: only the start was given up
         finally:
             self._spawning = None
+
+    def _hear(self, line: protocol.Log) -> None:
+        self.on_log(line)
 
     def _look(self) -> None:
         if self._current is not None and self._cancelled:

@@ -10,8 +10,8 @@ from auteur_kit import logs
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
 from auteur_standalone import layout, processes
-from auteur_standalone.endings import REFUSED, Ended
-from auteur_standalone.parts import BinaryMissing
+from auteur_standalone.exit_codes import REFUSED, SupervisorExit
+from auteur_standalone.servers import BinaryMissing
 from auteur_standalone.settings import Settings
 from auteur_standalone.supervisor import prepare, supervise
 
@@ -19,6 +19,7 @@ from auteur_standalone.supervisor import prepare, supervise
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m auteur_standalone", description=__doc__)
     parser.add_argument("--port", type=int, help="of the gateway; kept")
+    parser.add_argument("--services", action="store_true", help="without the gateway and the runners' workers")
     arguments = parser.parse_args()
     try:
         wanted = read_settings(Settings)
@@ -30,13 +31,13 @@ def main() -> int:
         here.make()
         lock = processes.hold(here.lock)
     except processes.AlreadyHeld:
-        return Ended.ALREADY_RUNS
+        return SupervisorExit.ALREADY_RUNS
     except OSError as error:
         return _refuse(f"the data folder {here.root} cannot be used: {error}")
     with lock:
         try:
             prepared = prepare(here, wanted, os.environ, arguments.port)
-            asyncio.run(supervise(prepared))
+            asyncio.run(supervise(prepared, services_only=arguments.services))
         except BinaryMissing as error:
             return _refuse(str(error))
         except AuteurError as error:
@@ -45,12 +46,12 @@ def main() -> int:
         except OSError as error:
             get_logger().exception("supervisor failed")
             return _refuse(f"the data folder {here.root} cannot be used: {error}")
-    return Ended.STOPPED
+    return SupervisorExit.STOPPED
 
 
 def _refuse(why: str) -> int:
     sys.stderr.write(f"{REFUSED}{' '.join(why.splitlines())}\n")
-    return Ended.REFUSED
+    return SupervisorExit.REFUSED
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(down)
     app.command(rich_help_panel=PANEL)(status)
     app.command("server-logs", rich_help_panel=PANEL)(server_logs)
+    app.command("exec", rich_help_panel=PANEL, context_settings={"ignore_unknown_options": True})(execute)
     runners = typer.Typer(help="Runners that live in environments of their own.", no_args_is_help=True)
     runners.command("add")(add)
     runners.command("list")(list_)
@@ -36,30 +37,33 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Of the API; kept for the next time. Default: 8000.")
     ] = None,
+    services: Annotated[
+        bool, typer.Option("--services", help="NATS, the store and the engine only; run the rest with auteur exec.")
+    ] = False,
 ) -> None:
     """Start the studio on this machine; return when it is ready.
 
     Exit codes: 0 it runs (also when it ran before), 2 refused (--port is taken, a server is not installed),
     5 a part does not start."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.up(foreground=foreground, port=port))
+    raise typer.Exit(actions.up(foreground=foreground, port=port, services=services))
 
 
 def down() -> None:
     """Stop the studio on this machine. Its data stays. Exit code 0, also when nothing ran."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.down())
+    raise typer.Exit(actions.down())
 
 
 def status(output: Output = Form.TEXT) -> None:
     """Show the parts of the running stack and how much disk it uses.
 
     Exit codes: 0 it runs and is ready, 5 it does not run or is not ready."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.status(as_json=output is Form.JSON))
+    raise typer.Exit(actions.status(as_json=output is Form.JSON))
 
 
 def server_logs(
@@ -69,9 +73,26 @@ def server_logs(
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="The last lines of each.")] = 100,
 ) -> None:
     """Show what the stack's own programs log. (What a job logs: auteur logs JOB.)"""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.server_logs(part, follow=follow, lines=lines))
+    raise typer.Exit(actions.server_logs(part, follow=follow, lines=lines))
+
+
+def execute(
+    part: Annotated[str, typer.Argument(metavar="PART", help="gateway, engine, or a runner's name.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND …]", help="Instead of the part's own program.")
+    ] = None,
+) -> None:
+    """Run one part of the stack in this terminal, or a command in that part's environment.
+
+    auteur up --services, then auteur exec gateway in one terminal and auteur exec diffusion-tiny in another;
+    auteur exec gateway bash for a shell with its settings."""
+    import os
+
+    from auteur_standalone import foreground, layout
+
+    foreground.execute(layout.here(), part, command or [], os.environ)
 
 
 def add(
@@ -86,20 +107,20 @@ def add(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Jobs it runs at once.")] = None,
 ) -> None:
     """Register a runner that lives in another environment; a running stack starts it at once."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.runners_add(python, target, workers=workers))
+    raise typer.Exit(actions.runners_add(python, target, workers=workers))
 
 
 def list_(output: Output = Form.TEXT) -> None:
     """List the registered runners."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.runners_list(as_json=output is Form.JSON))
+    raise typer.Exit(actions.runners_list(as_json=output is Form.JSON))
 
 
 def remove(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Remove a runner; a running stack stops it at once."""
-    from auteur_standalone import verbs
+    from auteur_standalone import actions
 
-    raise typer.Exit(verbs.runners_remove(name))
+    raise typer.Exit(actions.runners_remove(name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
 
 from auteur_contracts.errors import AuteurError, InvalidRequest
-from auteur_standalone.parts import StorePorts
+from auteur_standalone.servers import StorePorts
 
 DEFAULT_GATEWAY_PORT = 8000
 USER = "auteur"
@@ -48,6 +48,10 @@ def generate(draw_secret: Callable[[], str], draw_ports: Callable[[int], Sequenc
         secrets=Secrets(nats=SecretStr(draw_secret()), store=SecretStr(draw_secret()), engine=SecretStr(draw_secret())),
         ports=_ports(DEFAULT_GATEWAY_PORT, draw_ports),
     )
+
+
+def with_gateway_port(config: Config, port: int) -> Config:
+    return config.model_copy(update={"ports": config.ports.model_copy(update={"gateway": port})})
 
 
 def moved(config: Config, taken: Callable[[int], bool], draw_ports: Callable[[int], Sequence[int]]) -> Config:

@@ -16,6 +16,7 @@ from auteur_client.home import is_checkout
 from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.private import for_strangers
+from auteur_lifecycle.capabilities import check_runner
 from auteur_standalone import registration
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
@@ -24,6 +25,7 @@ from auteur_standalone.settings import Settings
 _SECONDS = 120.0
 """A first import on a cold disk takes its time."""
 _CALL = ("-m", "auteur_runner")
+_ERROR = "error: "
 
 
 def environments(settings: Settings, layout: Layout) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ async def ask(python: str, *words: str, directory: Path | None = None) -> str:
 
 def _complaint(python: str, text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    last = lines[-1].removeprefix("error: ") if lines else "no reason given"
+    last = lines[-1].removeprefix(_ERROR) if lines else "no reason given"
     if last.endswith("No module named auteur_runner"):
         return f"{python} has no auteur in its environment; install it there: {python} -m pip install auteur"
     return last
@@ -86,7 +88,10 @@ async def installed(python: str) -> dict[str, str]:
 
 async def describe(launch: Launch) -> FunctionRunner:
     """The runner as its own environment describes it. Raises InvalidRequest."""
-    text = await ask(launch.python, "describe", launch.target, directory=launch.directory)
+    return _read(launch, await ask(launch.python, "describe", launch.target, directory=launch.directory))
+
+
+def _read(launch: Launch, text: str) -> FunctionRunner:
     try:
         described = FunctionRunner.model_validate_json(text)
     except ValidationError as error:
@@ -95,7 +100,7 @@ async def describe(launch: Launch) -> FunctionRunner:
             f"{error.errors(include_url=False)[0]['msg']}",
             hint="install the same version of auteur in both environments",
         ) from error
-    registration.check(described)
+    check_runner(described)
     return described
 
 
@@ -113,20 +118,24 @@ async def look(pythons: Sequence[str]) -> Found:
 
 
 async def _look_into(python: str) -> Found:
+    """One process for all runners of an environment: each start of a Python delays the first picture."""
     try:
-        targets = await installed(python)
+        told = await ask(python, "installed", "--describe")
     except InvalidRequest as error:
         return Found((), (Unreadable(Path(python).parent.parent.name, error.message),))
-    answers = await asyncio.gather(*(_one(name, Launch(python, target)) for name, target in targets.items()))
+    lines = (line.split(maxsplit=2) for line in told.splitlines())
+    answers = [_one(name, Launch(python, target), text) for name, target, text in lines]
     return Found(
         tuple(answer for answer in answers if isinstance(answer, Registered)),
         tuple(answer for answer in answers if isinstance(answer, Unreadable)),
     )
 
 
-async def _one(name: str, launch: Launch) -> Registered | Unreadable:
+def _one(name: str, launch: Launch, text: str) -> Registered | Unreadable:
+    if text.startswith(_ERROR):
+        return Unreadable(name, text.removeprefix(_ERROR))
     try:
-        return registration.registered(await describe(launch), launch, Origin.FOUND)
+        return registration.registered(_read(launch, text), launch, Origin.FOUND)
     except InvalidRequest as error:
         return Unreadable(name, error.message)
 

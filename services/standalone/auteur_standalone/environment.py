@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from auteur_kit.private import KEYS, without
 from auteur_kit.settings import StoreSettings
-from auteur_standalone import parts
+from auteur_standalone import servers
 from auteur_standalone.config import USER, Config
 from auteur_standalone.layout import Layout
 from auteur_standalone.settings import Settings
@@ -19,20 +19,20 @@ class PartKind(StrEnum):
     AGENT = "agent"
 
 
-def nats_server(config: Config, layout: Layout) -> parts.NatsServer:
-    return parts.NatsServer(config.ports.nats, layout.nats, USER, config.secrets.nats.get_secret_value())
+def nats_server(config: Config, layout: Layout) -> servers.NatsServer:
+    return servers.NatsServer(config.ports.nats, layout.nats, USER, config.secrets.nats.get_secret_value())
 
 
-def store_server(config: Config, layout: Layout) -> parts.StoreServer:
-    return parts.StoreServer(config.ports.store, layout.store, USER, config.secrets.store.get_secret_value())
+def store_server(config: Config, layout: Layout) -> servers.StoreServer:
+    return servers.StoreServer(config.ports.store, layout.store, USER, config.secrets.store.get_secret_value())
 
 
 def nats_url(config: Config, settings: Settings) -> str:
-    return settings.nats.url or f"nats://{parts.LOOPBACK}:{config.ports.nats}"
+    return settings.nats.url or f"nats://{servers.LOOPBACK}:{config.ports.nats}"
 
 
 def store_url(config: Config, settings: Settings) -> str:
-    return settings.store.url or f"http://{parts.LOOPBACK}:{config.ports.store.s3}"
+    return settings.store.url or f"http://{servers.LOOPBACK}:{config.ports.store.s3}"
 
 
 def store_settings(config: Config, settings: Settings) -> StoreSettings:
@@ -83,7 +83,7 @@ def _decided(part: PartKind, config: Config, layout: Layout, settings: Settings)
         case PartKind.NATS:
             return {}
         case PartKind.STORE:
-            return parts.store_environment(store_server(config, layout))
+            return servers.store_environment(store_server(config, layout))
         case PartKind.GATEWAY:
             port = {"AUTEUR_GATEWAY__PORT": str(config.ports.gateway)}
             return _bus(config, settings) | _store(config, settings) | port

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 
 from auteur_contracts.errors import InvalidRequest
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 
 # Below the range from which systems draw the ports of outgoing connections (Linux: 32768 and up). A port from that
 # range can be taken while its server restarts, even by the very client that tries to reconnect to it.

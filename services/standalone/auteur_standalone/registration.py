@@ -8,11 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from auteur_contracts.errors import Code, InvalidRequest
 from auteur_contracts.names import GROUP
 from auteur_contracts.resources import FunctionRunner
-from auteur_lifecycle.capabilities import unsupported_runner
-from auteur_lifecycle.parameters import check_schemas
 from auteur_standalone.layout import Layout
 
 ANNOTATION_DIRECTORY = f"{GROUP}/directory"
@@ -76,14 +73,6 @@ def registered(
         update={"command": to_command(launch), "workers": workers or described.spec.workers}
     )
     return Registered(described.model_copy(update={"metadata": metadata, "spec": spec}), launch, origin)
-
-
-def check(runner: FunctionRunner) -> None:
-    """Raises InvalidRequest for a runner that this machine cannot serve, or whose requests nobody could check."""
-    if wrong := check_schemas(runner):
-        raise InvalidRequest(wrong)
-    if refusal := unsupported_runner(runner.spec):
-        raise InvalidRequest(refusal.text, code=Code.NOT_SUPPORTED)
 
 
 def parse(text: bytes) -> Registered:

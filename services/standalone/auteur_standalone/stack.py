@@ -1,12 +1,13 @@
 """The programs of the stack as data: how each is started, how it answers, how long it may take to stop. Pure."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from auteur_standalone import parts, registration
+from auteur_standalone import registration, servers
 from auteur_standalone.config import Config
 from auteur_standalone.environment import PartKind, environment_of, nats_server, store_server
 from auteur_standalone.layout import Layout
@@ -51,7 +52,7 @@ def _reachable(host: str) -> str:
     """The host of a URL for what listens on `host`: "all addresses" is none that can be called."""
     host = host.strip("[]")
     if host in ("", "0.0.0.0", "::"):  # noqa: S104  # nothing is bound here
-        return parts.LOOPBACK
+        return servers.LOOPBACK
     return f"[{host}]" if ":" in host else host
 
 
@@ -73,17 +74,17 @@ class Machine:
         return environment_of(kind, self.config, self.layout, self.settings, self.environ)
 
 
-def servers(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
+def backing_services(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
     """NATS and S3, as far as they are ours (None: somebody else's)."""
     layout, config = machine.layout, machine.config
     found: list[Part] = []
     if nats_binary:
-        address = f"nats://{parts.LOOPBACK}:{config.ports.nats}"
-        argv = parts.nats_argv(nats_binary, layout.nats_config())
+        address = f"nats://{servers.LOOPBACK}:{config.ports.nats}"
+        argv = servers.nats_argv(nats_binary, layout.nats_config())
         found.append(Part("nats", PartKind.NATS, argv, machine.environment(PartKind.NATS), layout.root, address))
     if store_binary:
-        address = f"http://{parts.LOOPBACK}:{config.ports.store.s3}"
-        argv = parts.store_argv(store_binary, store_server(config, layout))
+        address = f"http://{servers.LOOPBACK}:{config.ports.store.s3}"
+        argv = servers.store_argv(store_binary, store_server(config, layout))
         found.append(Part("store", PartKind.STORE, argv, machine.environment(PartKind.STORE), layout.root, address))
     return tuple(found)
 
@@ -99,7 +100,7 @@ def external(settings: Settings) -> tuple[PartReport, ...]:
 
 
 def nats_configuration(machine: Machine) -> str:
-    return parts.nats_config(nats_server(machine.config, machine.layout))
+    return servers.nats_config(nats_server(machine.config, machine.layout))
 
 
 def programs(machine: Machine) -> tuple[Part, ...]:
@@ -107,7 +108,7 @@ def programs(machine: Machine) -> tuple[Part, ...]:
     root = machine.layout.root
     gateway, engine = (
         (sys.executable, "-m", "auteur_gateway"),
-        (sys.executable, "-m", "auteur_standalone.engine"),
+        (sys.executable, "-m", "auteur_engine"),
     )
     return (
         Part("gateway", PartKind.GATEWAY, gateway, machine.environment(PartKind.GATEWAY), root, machine.url),
@@ -130,14 +131,19 @@ def agents(machine: Machine, runners: Sequence[Registered]) -> dict[str, Part]:
     }
 
 
-def _agent(machine: Machine, entry: Registered, name: str) -> Part:
+def extra_agent(machine: Machine, entry: Registered) -> Part:
+    """One more worker, beside those of the supervisor: its scratch folder is its own, and emptied at its start."""
+    return _agent(machine, entry, f"runner-{entry.name}", scratch=f"runner-{entry.name}-{os.getpid()}")
+
+
+def _agent(machine: Machine, entry: Registered, name: str, *, scratch: str = "") -> Part:
     launch = entry.launch
     argv = (
         *(sys.executable, "-m", "auteur_runner", "agent"),
         *("--runner", entry.name),
         *("--python", launch.python),
         *("--target", launch.target),
-        *("--scratch", str(machine.layout.scratch / name)),
+        *("--scratch", str(machine.layout.scratch / (scratch or name))),
         *(("--directory", str(launch.directory)) if launch.directory else ()),
     )
     return Part(

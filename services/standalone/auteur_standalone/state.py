@@ -39,6 +39,8 @@ class StackState(BaseModel):
     """Of the supervisor."""
     url: str
     started: float
+    services_only: bool = False
+    """NATS, the store and the engine: gateway and workers are somebody's to run in a terminal."""
     notes: tuple[str, ...] = ()
     """What a person should know: another port than usual, a runner that could not be read."""
     parts: tuple[PartReport, ...] = ()

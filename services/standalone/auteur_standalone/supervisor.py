@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from auteur_contracts.errors import Conflict, Unavailable
+from auteur_engine.machine import fits, gpu_memory_gigabytes
 from auteur_kit.logs import get_logger
 from auteur_standalone import config as configs
-from auteur_standalone import discovery, logfiles, parts, ports, processes, registration, stack, state
+from auteur_standalone import discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone.config import Config
-from auteur_standalone.engine.machine import fits, gpu_memory_gigabytes
 from auteur_standalone.environment import PartKind, store_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
@@ -34,9 +34,9 @@ log = get_logger()
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
 _BUCKET_SECONDS = 0.2
-_GATEWAY_FIRST_SECONDS = 5.0
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
+_SERVICES_ONLY = "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER"
 
 
 class _Once(StrEnum):
@@ -60,20 +60,16 @@ def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], aske
     config = configs.load(layout.config) or configs.generate(configs.draw_secret, ports.free_ports)
     config = configs.moved(config, lambda port: not _free_soon(port, patience), ports.free_ports)
     if asked_port is not None:
-        config = _with_gateway_port(config, asked_port)
+        config = configs.with_gateway_port(config, asked_port)
     configs.save(layout.config, config)
     wanted = asked_port or settings.gateway.port or config.ports.gateway
     free = _free_soon(wanted, patience, settings.gateway.host)
     port, notes = (
         (wanted, ()) if free else _other_gateway_port(settings.gateway.host, wanted, insist=asked_port is not None)
     )
-    machine = Machine(_with_gateway_port(config, port), layout, settings, environ)
+    machine = Machine(configs.with_gateway_port(config, port), layout, settings, environ)
     _write_private(layout.nats_config(), stack.nats_configuration(machine))
     return Prepared(machine, notes)
-
-
-def _with_gateway_port(config: Config, port: int) -> Config:
-    return config.model_copy(update={"ports": config.ports.model_copy(update={"gateway": port})})
 
 
 def _clear_leftovers(layout: Layout) -> bool:
@@ -88,7 +84,7 @@ def _clear_leftovers(layout: Layout) -> bool:
     return bool(left)
 
 
-def _free_soon(port: int, patience: float, host: str = parts.LOOPBACK) -> bool:
+def _free_soon(port: int, patience: float, host: str = servers.LOOPBACK) -> bool:
     deadline = time.monotonic() + patience
     while not ports.is_free(port, host):
         if time.monotonic() > deadline:
@@ -111,13 +107,16 @@ def _write_private(path: Path, text: str) -> None:
 
 
 class Supervisor:
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, *, services_only: bool) -> None:
         self._machine = prepared.machine
         self._layout = prepared.machine.layout
-        self._notes = prepared.notes
+        self._services_only = services_only
+        self._notes = (*prepared.notes, *((_SERVICES_ONLY,) if services_only else ()))
         self._troubles: tuple[str, ...] = ()
         self._started = time.time()
         self._stopping = asyncio.Event()
+        self._found = asyncio.Event()
+        """Runners were found: the folder need not be looked at to know that it changed."""
         self._keepers: dict[str, Keeper] = {}
         self._external: tuple[PartReport, ...] = ()
         self._agents: dict[str, Part] = {}
@@ -161,19 +160,20 @@ class Supervisor:
 
     async def _start(self) -> None:
         settings = self._machine.settings
-        nats = None if settings.nats.url else parts.find_binary("nats-server")
-        store = None if settings.store.url else parts.find_binary("weed")
+        nats = None if settings.nats.url else servers.find_binary("nats-server")
+        store = None if settings.store.url else servers.find_binary("weed")
         self._external = stack.external(settings)
-        servers = [self._add(part) for part in stack.servers(self._machine, nats, store)]
-        programs = [self._add(part) for part in stack.programs(self._machine)]
+        backing = [self._add(part) for part in stack.backing_services(self._machine, nats, store)]
+        left_out = {PartKind.GATEWAY} if self._services_only else set()
+        programs = [self._add(part) for part in stack.programs(self._machine) if part.kind not in left_out]
         # All at once: the programs take longer over their imports than the servers over their start, and they wait.
-        for keeper in (*servers, *programs):
+        for keeper in (*backing, *programs):
             keeper.start()
+        if self._services_only:
+            self._write_state()
+            return
         self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
-        # On a small machine the workers' imports would take the gateway's time, and with it that of the first answer.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GATEWAY_FIRST_SECONDS):
-                await self._keepers["gateway"].ready.wait()
+        # The workers too: a model's imports take longer than all else together, and agents wait for NATS by themselves.
         await self._follow_runners()
 
     async def _make_bucket(self) -> None:
@@ -199,7 +199,7 @@ class Supervisor:
         self._write_state()
 
     def _add(self, part: Part) -> Keeper:
-        keeper = Keeper(part, self._layout, _probe_of(part, self._machine.config), self._write_state)
+        keeper = Keeper(part, self._layout, probe_of(part, self._machine.config), self._write_state)
         self._keepers[part.name] = keeper
         return keeper
 
@@ -212,7 +212,10 @@ class Supervisor:
             if now != seen:
                 seen = now
                 await self._settle_agents()
-            await asyncio.sleep(_WATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._found.wait()
+            self._found.clear()
 
     async def _settle_agents(self) -> None:
         entries, unreadable = await asyncio.to_thread(registration.read_all, self._layout)
@@ -238,6 +241,7 @@ class Supervisor:
         if self._machine.settings.standalone.discover:
             found = await discovery.look(discovery.environments(self._machine.settings, self._layout))
             failures = [*found.failed, *discovery.settle(self._layout, found)]
+            self._found.set()
             self._troubles = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in failures)
             for failed in failures:
                 log.warning("runner not available", runner=failed.name, why=failed.why)
@@ -262,6 +266,7 @@ class Supervisor:
                 StackState(
                     pid=os.getpid(),
                     url=self._machine.url,
+                    services_only=self._services_only,
                     started=self._started,
                     notes=(*self._notes, *self._troubles),
                     parts=reports,
@@ -282,7 +287,7 @@ class Supervisor:
                     log.error("part not stopped", error=repr(error))
 
 
-def _probe_of(part: Part, config: Config) -> Probe | None:
+def probe_of(part: Part, config: Config) -> Probe | None:
     match part.kind:
         case PartKind.NATS:
             return partial(says_nats, config.ports.nats)
@@ -302,9 +307,9 @@ def _changes(folder: Path) -> dict[Path, int]:
     return found
 
 
-async def supervise(prepared: Prepared) -> None:
+async def supervise(prepared: Prepared, *, services_only: bool) -> None:
     """Until SIGTERM or SIGINT."""
-    supervisor = Supervisor(prepared)
+    supervisor = Supervisor(prepared, services_only=services_only)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, supervisor.stop)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -10,22 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 
 from auteur_contracts import names
+from auteur_control.errors import Exists
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_operator.cluster import Cluster, Exists, configuration, path_of
-from auteur_operator.reflector import reflect
+from auteur_operator.cluster import Cluster, configuration, path_of
+from tests.bench.floors import program, started
 from tests.support.cluster import kwok
 from tests.support.cluster.control_plane import ControlPlane, Options
 from tests.support.cluster.control_plane import running as running_control_plane
 from tests.support.cluster.operators import Operator, install_crds, operator
-from tests.support.servers import nats_server, store_server
+from tests.support.servers import ServerProcess, nats_server, store_server
+from tests.support.stack import resident_bytes
 
-JOBS = "generationjobs"
 HOME = "auteur"
 CONNECTIONS = 16
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -38,6 +41,16 @@ class Rig:
     _operators: int = field(default=0)
 
     @contextmanager
+    def bare(self) -> Iterator[ServerProcess]:
+        """While it lasts the floor of the operator works, alone."""
+        words = (self.nats.url, self.nats.user, self.nats.password.get_secret_value())
+        env = {"KUBECONFIG": str(self.control_plane.kubeconfig)}
+        log = self.folder / "bare.log"
+        process = program("tests.bench.cluster.bare_operator", *words, log=log, env=env)
+        with started(process):
+            yield process
+
+    @contextmanager
     def operating(self, **wanted: str) -> Iterator["Running"]:
         """While it lasts an operator leads. It keeps what has finished, so that nothing is deleted in the figures."""
         self._operators += 1
@@ -48,7 +61,7 @@ class Rig:
             home=HOME,
             nats=self.nats,
             store=self.store,
-            **settings,
+            wanted=settings,
         )
         made.process.start()
         running = Running(made)
@@ -69,15 +82,8 @@ class Running:
             assert time.monotonic() < deadline, "the operator does not lead"
             time.sleep(0.2)
 
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.operator.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
     def rss_mib(self) -> float:
-        for line in Path(f"/proc/{self.operator.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise AssertionError("no VmRSS")
+        return resident_bytes(self.operator.process.pid) / 1024**2
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over all label values that are not named."""
@@ -159,32 +165,31 @@ async def at_once(work: list[Callable[[], Awaitable[None]]], hands: int = CONNEC
 
 @asynccontextmanager
 async def watching(
-    cluster: Cluster, group_version: str, plural: str, space: str, hear: Callable[[dict[str, Any], float], None]
+    rig: Rig, group_version: str, plural: str, space: str, hear: Callable[[dict[str, Any], float], None]
 ) -> AsyncIterator[None]:
-    """Calls `hear(object, time.monotonic())` for everything that is there and each change from now on, as the operator
-    does for its pods: the API server ends the watch of who falls behind.
-    """
-    begun = asyncio.Event()
-
-    def listed(objects: list[dict[str, Any]], _resource_version: str) -> None:
-        begun.set()
-        for each in objects:
-            hear(each, time.monotonic())
-
-    def changed(each: dict[str, Any], *, deleted: bool) -> None:
-        if not deleted:
-            hear(each, time.monotonic())
-
-    path = path_of(group_version, plural, space)
-    task = asyncio.create_task(reflect(cluster, path, {}, listed=listed, hear=changed))
-    await begun.wait()
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    """Calls `hear(object, time.monotonic())` for each change from now on, in a namespace where nothing is yet."""
+    access = await configuration()
+    tls = ssl.create_default_context(cafile=access.ssl_ca_cert)
+    if access.cert_file:
+        tls.load_cert_chain(access.cert_file, access.key_file)
+    path = f"{path_of(group_version, plural, space)}?watch=true"
+    async with (
+        aiohttp.ClientSession(base_url=access.host, connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.get(path, timeout=aiohttp.ClientTimeout(total=None)) as response,
+    ):
+        assert response.status == 200, await response.text()
+        task = asyncio.create_task(_hear_all(response.content, hear))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
-def job_path(space: str, name: str, sub: str = "") -> str:
-    return path_of(names.API_VERSION, JOBS, space, name, sub)
+async def _hear_all(content: aiohttp.StreamReader, hear: Callable[[dict[str, Any], float], None]) -> None:
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            hear(json.loads(line)["object"], time.monotonic())

@@ -86,7 +86,7 @@ def until_it_serves(client: Client, function: str, *, seconds: float = 120) -> N
 
 def until_healthy(studio: Compose, *services: str) -> None:
     for service in services:
-        wait_for(partial(studio.healthy, service), f"{service} to be healthy", seconds=60)
+        wait_for(partial(studio.healthy, service), f"{service} to be healthy")
 
 
 def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def answer(port: int) -> str:
     """Of the web server at the port; empty when nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/passwd", timeout=5) as answered:
-            return answered.read().decode()
+            return str(answered.read(), "utf-8")
     except OSError:
         return ""
 

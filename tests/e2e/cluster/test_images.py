@@ -79,15 +79,16 @@ def test_of_our_code_it_has_what_its_program_imports(podman: Compose, images: Im
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("gateway", "auteur_gateway.app"),
-        ("engine", "auteur_standalone.engine.engine"),
-        ("operator", "auteur_operator"),
+        ("gateway", "auteur_gateway.__main__"),
+        ("engine", "auteur_engine.__main__"),
+        ("operator", "auteur_operator.__main__"),
         ("runner-diffusion", "auteur_runner.agent.program"),
     ],
 )
 def test_its_program_can_be_imported(podman: Compose, images: ImageStore, name: str, module: str) -> None:
-    words = ("run", *ALONE, "--entrypoint=python", built(images, name).id, "-c", f"import {module}")
-    podman.podman(*words)
+    shown = f"import {module} as program; print(program.__file__)"
+    told = podman.podman("run", *ALONE, "--entrypoint=python", built(images, name).id, "-c", shown)
+    assert told.strip() == f"/opt/code/{module.replace('.', '/')}.py"
 
 
 def test_what_a_program_cannot_start_without_is_a_sentence(podman: Compose, images: ImageStore) -> None:

@@ -79,7 +79,7 @@ def state(here: Kubectl, name: str) -> dict[str, Any]:
 
 def ended(here: Kubectl, name: str) -> dict[str, Any]:
     over = ("Succeeded", "Failed")
-    wait_for(lambda: here.get("pod", name)["status"]["phase"] in over, f"pod {name} to end", seconds=60)
+    wait_for(lambda: here.get("pod", name)["status"]["phase"] in over, f"pod {name} to end")
     return dict(state(here, name)["terminated"])
 
 
@@ -143,7 +143,7 @@ def answer(port: int) -> str:
     """Of the web server at the port; empty when nobody answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=5) as answered:
-            return answered.read().decode()
+            return str(answered.read(), "utf-8")
     except OSError:
         return ""
 
@@ -172,7 +172,7 @@ def test_an_image_that_is_missing_is_said_to_be(here: Kubectl) -> None:
         waiting = state(here, "missing").get("waiting", {})
         return waiting["message"] if waiting.get("reason") == "ErrImagePull" else ""
 
-    assert "not found" in wait_for(refused, "ErrImagePull", seconds=60)
+    assert "not found" in wait_for(refused, "ErrImagePull")
 
 
 def test_a_claimed_volume_outlives_its_pod(here: Kubectl, python: str) -> None:

@@ -382,7 +382,7 @@ class Flight:
         assert files == {parse_s3_uri(output.uri)[1] for job in jobs for output in job.status.outputs}
         named = {job.metadata.name for job in jobs}
         with self.studio.api() as api:
-            wait_for(lambda: done(api) >= named, "the API to know", seconds=60)
+            wait_for(lambda: done(api) >= named, "the API to know")
         return jobs
 
     async def _stored(self, uids: set[str]) -> tuple[Counter[str], set[str]]:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from auteur_client.cli import run
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.render import COLUMNS
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_contracts.web.http import FailureReply, GenerationReply, OutputReply, ProgressReply
@@ -101,7 +101,7 @@ def test_get_lists_jobs_in_plain_columns(auteur: Terminal, server: ScriptedServe
     ran = auteur("get", "--status", "running", "--project", "film")
 
     head, running, done = ran.out.splitlines()
-    assert (ran.code, ran.err) == (Exit.OK, "")
+    assert (ran.code, ran.err) == (ExitCode.OK, "")
     assert head.split() == list(COLUMNS)
     assert running.split()[:6] == ["ring", "text-to-image", "high", "diffusion-tiny", "Running", "10/20"]
     assert done.split()[4:6] == ["Succeeded", "100%"]
@@ -142,7 +142,7 @@ def test_describe_shows_the_conditions_of_the_resource(auteur: Terminal, server:
 
     ran = auteur("describe", "ring")
 
-    assert ran.code == Exit.OK
+    assert ran.code == ExitCode.OK
     assert "Succeeded False OutOfMemory  The model needs 24 GB." in ran.out
     assert 'What to do  Ask for quality "draft".' in ran.out
 
@@ -157,7 +157,7 @@ def test_what_get_writes_as_yaml_can_be_applied_again(auteur: Terminal, server: 
     (tmp_path / "ring.yaml").write_text(written)
     ran = auteur("apply", "-f", "ring.yaml")
 
-    assert (ran.code, ran.out) == (Exit.OK, "generationjob/ring unchanged\n")
+    assert (ran.code, ran.out) == (ExitCode.OK, "generationjob/ring unchanged\n")
     (sent,) = server.asked("PUT", "/v1/resources/GenerationJob/ring")
     assert sent.json == {**{key: RESOURCE[key] for key in ("apiVersion", "kind", "spec")}, "metadata": {"name": "ring"}}
 
@@ -168,7 +168,7 @@ def test_an_immutable_field_is_named_with_the_way_out(auteur: Terminal, server: 
 
     ran = auteur("apply", "-f", "ring.yaml")
 
-    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert (ran.code, ran.out) == (ExitCode.REFUSED, "")
     assert ran.err.splitlines() == [
         "error: spec.params is immutable",
         "hint: give the changed job another name, or delete this one first: auteur delete NAME",
@@ -180,7 +180,7 @@ def test_an_unknown_job_is_not_found(auteur: Terminal, server: ScriptedServer) -
 
     ran = auteur("describe", "rong")
 
-    assert ran.code == Exit.NOT_FOUND
+    assert ran.code == ExitCode.NOT_FOUND
     assert ran.err == 'error: there is no job "rong"\nhint: see what there is: auteur get\n'
 
 
@@ -189,7 +189,7 @@ def test_a_server_that_is_away_is_said_in_two_lines(auteur: Terminal) -> None:
         url = gone.url
     ran = auteur("get", "--server", url)
 
-    assert ran.code == Exit.UNREACHABLE
+    assert ran.code == ExitCode.UNREACHABLE
     first, second = ran.err.splitlines()
     assert first.startswith(f"error: nothing answers at {url}: ")
     assert second == "hint: is it running? start it with: auteur up"
@@ -203,7 +203,7 @@ def test_create_says_the_names_of_what_it_made(auteur: Terminal, server: Scripte
 
     ran = auteur("create", "a small green ring", "steps=3", "--quality", "low", "--count", "2")
 
-    assert (ran.code, ran.out) == (Exit.OK, "generationjob/ring-1 created\ngenerationjob/ring-2 created\n")
+    assert (ran.code, ran.out) == (ExitCode.OK, "generationjob/ring-1 created\ngenerationjob/ring-2 created\n")
     assert server.seen[-1].json == {
         "function": "text-to-image",
         "prompt": "a small green ring",
@@ -217,7 +217,7 @@ def test_create_says_the_names_of_what_it_made(auteur: Terminal, server: Scripte
 def test_an_unknown_parameter_is_refused_before_anything_is_sent(auteur: Terminal, server: ScriptedServer) -> None:
     ran = auteur("create", "text-to-image", "prompt=x", "stepz=3")
 
-    assert ran.code == Exit.REFUSED
+    assert ran.code == ExitCode.REFUSED
     assert ran.err == 'error: text-to-image has no parameter "stepz"; did you mean "steps" (1 to 500)?\n'
     assert server.asked("POST", "/v1/generations") == []
 
@@ -228,7 +228,7 @@ def test_without_a_runner_create_says_so_and_not_that_the_words_are_wrong(
 ) -> None:
     server.script["GET", "/v1/functions"] = [told({"items": []})]
     ran = auteur("create", *words)
-    assert (ran.code, ran.out) == (Exit.UNREACHABLE, "")
+    assert (ran.code, ran.out) == (ExitCode.UNREACHABLE, "")
     assert ran.err.splitlines() == [
         "error: no runner is registered yet, or none has come up",
         "hint: runners are still starting, or none is registered: auteur functions",
@@ -252,7 +252,7 @@ def test_without_a_runner_create_says_so_and_not_that_the_words_are_wrong(
 def test_wrong_usage_is_one_sentence(auteur: Terminal, words: tuple[str, ...], said: str) -> None:
     ran = auteur(*words)
 
-    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert (ran.code, ran.out) == (ExitCode.REFUSED, "")
     assert ran.err.startswith(said)
     assert "Traceback" not in ran.err
 
@@ -267,9 +267,9 @@ def test_create_waits_and_saves_what_was_made(auteur: Terminal, server: Scripted
     shows(server, RUNNING, DONE.model_copy(update={"outputs": (_matching(picture),)}))
     saved = auteur("create", "a ring", "--out", "out")
 
-    assert damaged.code == Exit.UNREACHABLE
+    assert damaged.code == ExitCode.UNREACHABLE
     assert "arrived damaged" in damaged.err
-    assert (saved.code, saved.err) == (Exit.OK, "")
+    assert (saved.code, saved.err) == (ExitCode.OK, "")
     assert saved.out.startswith("✓ out/ring.png   128×128   seed 7   sha256 ")
     assert (tmp_path / "out" / "ring.png").read_bytes() == picture
 
@@ -284,7 +284,7 @@ def test_create_waits_for_a_script_that_reads_json(auteur: Terminal, server: Scr
 
     ran = auteur("create", "a ring", "--wait", "-o", "json")
 
-    assert (ran.code, ran.err) == (Exit.OK, "")
+    assert (ran.code, ran.err) == (ExitCode.OK, "")
     assert json.loads(ran.out)["outputs"][0]["name"] == "image.png"
 
 
@@ -296,7 +296,7 @@ def test_watch_of_a_failed_job_explains_and_says_so_to_scripts(auteur: Terminal,
 
     ran = auteur("watch", "ring")
 
-    assert ran.code == Exit.JOB_FAILED
+    assert ran.code == ExitCode.JOB_FAILED
     assert ran.out.splitlines() == ["ring  Running  denoise  10/20", "ring  Failed"]
     assert ran.err.splitlines() == [
         "error: ring failed: The model needs 24 GB.",
@@ -308,7 +308,7 @@ def test_watch_of_a_failed_job_explains_and_says_so_to_scripts(auteur: Terminal,
 def test_watch_of_a_cancelled_job_has_its_own_code(auteur: Terminal, server: ScriptedServer) -> None:
     shows(server, job("ring", Phase.CANCELLED, cancelled_by="ada"))
     ran = auteur("watch", "ring")
-    assert (ran.code, ran.out.splitlines()[-1]) == (Exit.CANCELLED, "✗ ring  cancelled by ada")
+    assert (ran.code, ran.out.splitlines()[-1]) == (ExitCode.CANCELLED, "✗ ring  cancelled by ada")
 
 
 def test_watch_looks_at_once_when_an_event_says_that_a_job_is_done(auteur: Terminal, server: ScriptedServer) -> None:
@@ -326,14 +326,14 @@ def test_watch_looks_at_once_when_an_event_says_that_a_job_is_done(auteur: Termi
     ]
     shows(server, RUNNING, DONE)
 
-    assert auteur("watch", "ring").code == Exit.OK
+    assert auteur("watch", "ring").code == ExitCode.OK
     assert len(server.asked("GET", "/v1/generations/ring")) == 2
 
 
 def test_a_wait_has_an_end(auteur: Terminal, server: ScriptedServer) -> None:
     shows(server, RUNNING)
     ran = auteur("watch", "ring", "--timeout", "0.1")
-    assert ran.code == Exit.TIMEOUT
+    assert ran.code == ExitCode.TIMEOUT
     assert "error: ring did not finish within 0.1 s" in ran.err
 
 
@@ -344,7 +344,7 @@ def test_a_watch_survives_a_server_that_restarts(auteur: Terminal, server: Scrip
 
     ran = auteur("watch", "ring")
 
-    assert (ran.code, ran.err) == (Exit.OK, "")
+    assert (ran.code, ran.err) == (ExitCode.OK, "")
 
 
 def test_watch_without_names_takes_what_is_unfinished(auteur: Terminal, server: ScriptedServer) -> None:
@@ -352,11 +352,11 @@ def test_watch_without_names_takes_what_is_unfinished(auteur: Terminal, server: 
         told({"items": [RUNNING.model_dump(mode="json"), job("old", Phase.FAILED).model_dump(mode="json")]})
     ]
     shows(server, DONE)
-    assert auteur("watch").code == Exit.OK
+    assert auteur("watch").code == ExitCode.OK
     asked = server.asked("GET", "/v1/generations")
     assert [seen.query["status"] for seen in asked] == ["queued", "running"], "the archive may be long"
     server.script["GET", "/v1/generations"] = [told({"items": []})]
-    assert auteur("watch").code == Exit.OK, "nothing is left to wait for"
+    assert auteur("watch").code == ExitCode.OK, "nothing is left to wait for"
 
 
 def test_logs_are_lines_and_nothing_that_moves_a_terminal(auteur: Terminal, server: ScriptedServer) -> None:
@@ -364,7 +364,7 @@ def test_logs_are_lines_and_nothing_that_moves_a_terminal(auteur: Terminal, serv
         streamed('event: log\ndata: {"line": "one\\u001b[2J [bold]two"}', "event: end\ndata: {}")
     ]
     ran = auteur("logs", "ring")
-    assert (ran.code, ran.out) == (Exit.OK, "one [bold]two\n")
+    assert (ran.code, ran.out) == (ExitCode.OK, "one [bold]two\n")
 
 
 def test_ctrl_c_ends_a_watch_without_a_traceback(server: ScriptedServer) -> None:
@@ -381,7 +381,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(server: ScriptedServer) -> None
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
 
-    assert process.returncode == Exit.INTERRUPTED
+    assert process.returncode == ExitCode.INTERRUPTED
     assert errors == "interrupted; the jobs go on. To stop them: auteur cancel ring\n"
 
 
@@ -407,7 +407,7 @@ def test_a_terminal_gets_live_bars_and_its_cursor_back(server: ScriptedServer) -
             if "███████░░░ 14/20" in drawn:
                 shows(server, DONE)
 
-    assert process.returncode == Exit.OK
+    assert process.returncode == ExitCode.OK
     assert drawn.index("\x1b[?25l") < drawn.index("\x1b[?25h"), "the cursor is hidden, then shown again"
     assert drawn.rstrip().endswith("✓ ring  image.png 128×128  seed 7")
 
@@ -428,7 +428,7 @@ def test_each_name_gets_its_turn(auteur: Terminal, server: ScriptedServer) -> No
 
     ran = auteur("cancel", "rong", "generationjob/ring")
 
-    assert ran.code == Exit.NOT_FOUND
+    assert ran.code == ExitCode.NOT_FOUND
     assert ran.out == "generationjob/ring cancelled\n"
     assert ran.err.startswith('error: there is no job "rong"')
 
@@ -447,7 +447,7 @@ def test_retry_and_delete_say_what_they_did(auteur: Terminal, server: ScriptedSe
 def test_help_names_every_verb_and_the_exit_codes(auteur: Terminal) -> None:
     ran = auteur("--help")
     verbs = re.findall(r"^  ([a-z]+)  ", ran.out.partition("Commands:")[2], re.MULTILINE)
-    assert ran.code == Exit.OK
+    assert ran.code == ExitCode.OK
     assert {"apply", "create", "get", "describe", "watch", "logs", "cancel", "retry", "delete"} <= set(verbs)
     assert {"up", "down", "status", "runner", "runners"} <= set(verbs), "also what is not installed says so"
     assert "130 Ctrl-C" in ran.out
@@ -465,7 +465,7 @@ def test_help_loads_nothing_that_only_requests_need() -> None:
 def test_without_the_extra_the_command_says_what_to_install() -> None:
     program = "import sys; sys.modules['typer'] = None; from auteur_client.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (Exit.REFUSED, "hint: pip install 'auteur[client]'")
+    assert (ran.returncode, ran.stderr.splitlines()[-1]) == (ExitCode.REFUSED, "hint: pip install 'auteur[client]'")
 
 
 def test_a_part_that_is_not_installed_leaves_its_commands_with_an_explanation(
@@ -475,6 +475,6 @@ def test_a_part_that_is_not_installed_leaves_its_commands_with_an_explanation(
 
     ran = auteur("up", "--foreground")
 
-    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert (ran.code, ran.out) == (ExitCode.REFUSED, "")
     assert ran.err.startswith('error: "auteur up" needs a part that is not installed')
     assert ran.err.endswith("hint: pip install 'auteur[standalone]'\n")

@@ -12,20 +12,19 @@ from pydantic import SecretStr
 
 from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
-from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason
+from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, Output
 from auteur_contracts.vocabulary import Fault, Phase, Reason
+from auteur_control.dependents import Dependents
+from auteur_engine.settings import EngineSettings
 from auteur_kit.bus import Bus
-from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
-from auteur_standalone.engine.engine import Engine
-from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.settings import EngineSettings
+from tests.support.engine import running_engine
 from tests.support.scripted import Facts, ScriptedWorker, echo_job, find, register, submit
 from tests.support.waiting import eventually
 
-StartEngine = Callable[[], contextlib.AbstractAsyncContextManager[Engine]]
+StartEngine = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
@@ -47,23 +46,18 @@ def start_engine(bus: Bus, nats_settings: NatsSettings, store: Store, tmp_path: 
     )
 
     @asynccontextmanager
-    async def start() -> AsyncIterator[Engine]:
-        ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
-        up = asyncio.Event()
-        async with Bus.connect(nats_settings, name="engine", owns_streams=True) as own:
-            engine = Engine(bus=own, store=store, ledger=ledger, settings=settings, clock=utc_now)
-            async with _running(asyncio.create_task(engine.run(ready=up.set))):
-                await asyncio.wait_for(up.wait(), 10)
-                yield engine
-        ledger.close()
+    async def start() -> AsyncIterator[None]:
+        connecting = Bus.connect(nats_settings, name="engine", owns_streams=True)
+        async with connecting as own, running_engine(own, store, settings):
+            yield
 
     return start
 
 
 @pytest.fixture
-async def engine(start_engine: StartEngine) -> AsyncIterator[Engine]:
-    async with start_engine() as started:
-        yield started
+async def engine(start_engine: StartEngine) -> AsyncIterator[None]:
+    async with start_engine():
+        yield
 
 
 @pytest.fixture
@@ -99,7 +93,7 @@ def stored(grant: Grant, name: str, media_type: str) -> Output:
 
 
 async def test_a_submitted_job_is_planned_dispatched_claimed_and_succeeds(
-    bus: Bus, engine: Engine, worker: ScriptedWorker, facts: Facts
+    bus: Bus, engine: None, worker: ScriptedWorker, facts: Facts
 ) -> None:
     await submit(bus, echo_job("one"))
     order = await worker.order()
@@ -121,7 +115,7 @@ async def test_a_submitted_job_is_planned_dispatched_claimed_and_succeeds(
 
 
 async def test_a_submit_delivered_twice_makes_one_job_and_another_of_its_name_is_refused(
-    bus: Bus, engine: Engine, facts: Facts
+    bus: Bus, engine: None, facts: Facts
 ) -> None:
     job = echo_job("twin")
     await submit(bus, job)
@@ -140,7 +134,7 @@ async def test_a_submit_delivered_twice_makes_one_job_and_another_of_its_name_is
     assert rejected.data.status.failure.reason is Reason.NAME_TAKEN
 
 
-async def test_a_bad_parameter_is_refused_before_a_worker_is_asked(bus: Bus, engine: Engine, facts: Facts) -> None:
+async def test_a_bad_parameter_is_refused_before_a_worker_is_asked(bus: Bus, engine: None, facts: Facts) -> None:
     await submit(bus, echo_job("bad", params={"txt": "x"}))
     await eventually(lambda: facts.of("bad"), "a fact")
     assert facts.of("bad") == ["rejected"]
@@ -151,7 +145,7 @@ async def test_a_bad_parameter_is_refused_before_a_worker_is_asked(bus: Bus, eng
 
 
 async def test_of_two_claims_for_one_attempt_one_wins_and_a_lost_reply_can_be_asked_again(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("contested"))
     order = await worker.order()
@@ -166,7 +160,7 @@ async def test_of_two_claims_for_one_attempt_one_wins_and_a_lost_reply_can_be_as
 
 
 async def test_a_report_with_a_wrong_token_or_of_an_older_attempt_changes_nothing(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("fenced"))
     order = await worker.order()
@@ -188,14 +182,14 @@ async def test_a_report_with_a_wrong_token_or_of_an_older_attempt_changes_nothin
     assert (found.job.status.attempt, found.job.status.failures) == (2, 1)
 
 
-async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus, engine: Engine, facts: Facts) -> None:
+async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus, engine: None, facts: Facts) -> None:
     doomed = ScriptedWorker(bus, "doomed")
     async with _running(asyncio.create_task(doomed.live())):
         await submit(bus, echo_job("orphan"))
         order = await doomed.order()
         assert isinstance(await doomed.claim(order), Grant)
     # Silent from here on.
-    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed", seconds=10)
+    await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed")
     survivor = ScriptedWorker(bus, "survivor")
     async with _running(asyncio.create_task(survivor.live())):
         taken = await survivor.run_one()
@@ -207,7 +201,7 @@ async def test_the_job_of_a_silent_worker_is_retried_within_ten_seconds(bus: Bus
 
 
 async def test_cancel_reaches_the_worker_until_it_stops_and_the_job_is_cancelled_at_once(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("unwanted"))
     order = await worker.order()
@@ -223,7 +217,7 @@ async def test_cancel_reaches_the_worker_until_it_stops_and_the_job_is_cancelled
 
 
 async def test_a_suspended_job_waits_and_resumes_under_a_new_attempt(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("paused"))
     order = await worker.order()
@@ -305,18 +299,19 @@ async def test_a_job_whose_input_was_made_just_before_a_crash_runs_in_the_next_l
     bus: Bus, start_engine: StartEngine, worker: ScriptedWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register_mirror(tmp_path / "runners")
-    async with start_engine() as dying:
-        await submit(bus, echo_job("mirrored", **MIRRORED))
-        await submit(bus, echo_job("source"))
-        monkeypatch.setattr(dying, "_forget", lambda _job, _version: None)  # as if it died right after the write
-        await make_source(worker)
-        await _is(bus, "source", Phase.SUCCEEDED)
-        assert await _phase(bus, "mirrored") is Phase.QUEUED
+    with monkeypatch.context() as dying:
+        async with start_engine():
+            await submit(bus, echo_job("mirrored", **MIRRORED))
+            await submit(bus, echo_job("source"))
+            dying.setattr(Dependents, "of", lambda *_: ())  # as if it died right after the write
+            await make_source(worker)
+            await _is(bus, "source", Phase.SUCCEEDED)
+            assert await _phase(bus, "mirrored") is Phase.QUEUED
     async with start_engine():
         assert (await worker.order()).name == "mirrored"
 
 
-async def test_a_name_is_free_as_soon_as_its_job_is_deleted(bus: Bus, engine: Engine, facts: Facts) -> None:
+async def test_a_name_is_free_as_soon_as_its_job_is_deleted(bus: Bus, engine: None, facts: Facts) -> None:
     await submit(bus, echo_job("phoenix"))
     await eventually(lambda: facts.of("phoenix"), "the first one")
     await asyncio.gather(
@@ -333,7 +328,7 @@ async def test_a_name_is_free_as_soon_as_its_job_is_deleted(bus: Bus, engine: En
     assert "rejected" not in facts.of("phoenix")
 
 
-async def test_long_answers_come_in_pages(bus: Bus, engine: Engine, facts: Facts) -> None:
+async def test_long_answers_come_in_pages(bus: Bus, engine: None, facts: Facts) -> None:
     for number in range(3):
         await submit(bus, echo_job(f"long-{number}", params={"text": "x" * 120_000}))
     await eventually(lambda: facts.of("long-2"), "the last of them")
@@ -390,7 +385,7 @@ async def test_the_next_life_of_the_engine_goes_on_where_the_last_one_ended(
 
 
 async def test_a_finished_job_stays_until_it_is_archived_and_its_time_is_over(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("brief", ttlSecondsAfterFinished=0))
     await worker.run_one()
@@ -406,7 +401,7 @@ async def test_a_finished_job_stays_until_it_is_archived_and_its_time_is_over(
     await eventually(gone, "the resource to expire")
 
 
-async def test_delete_cancels_first_and_then_forgets(bus: Bus, engine: Engine, facts: Facts) -> None:
+async def test_delete_cancels_first_and_then_forgets(bus: Bus, engine: None, facts: Facts) -> None:
     await submit(bus, echo_job("mistake"))
     await _is(bus, "mistake", Phase.QUEUED)
     await bus.publish(subjects.JobCommand("default", "mistake", subjects.Verb.DELETE), Delete(by="ada"), msg_id="d1")
@@ -419,7 +414,7 @@ async def test_delete_cancels_first_and_then_forgets(bus: Bus, engine: Engine, f
 
 
 async def test_high_priority_goes_first_and_equal_ones_in_the_order_they_came(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await submit(bus, echo_job("blocker"))
     blocking = await worker.order()
@@ -436,7 +431,7 @@ async def test_high_priority_goes_first_and_equal_ones_in_the_order_they_came(
     assert [(await worker.run_one()).name for _ in range(4)] == ["urgent", "first", "second", "low"]
 
 
-async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, engine: Engine) -> None:
+async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, engine: None) -> None:
     await submit(bus, echo_job("impatient", startDeadline=timedelta(milliseconds=300)))
     await _is(bus, "impatient", Phase.FAILED)
     found = await find(bus, "impatient")
@@ -445,18 +440,29 @@ async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, eng
     assert found.job.status.failure.reason is Reason.START_DEADLINE_EXCEEDED
 
 
-async def test_the_catalogue_says_which_runner_is_ready_and_why_not(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
-) -> None:
-    async def ready() -> bool:
-        data = await bus.get_document(catalogue.BUCKET, catalogue.key("default"))
-        return bool(data and catalogue.decode(data).runners[0].status.ready)
+async def test_the_catalogue_says_which_runner_is_ready_and_why_not(bus: Bus, engine: None) -> None:
+    async def says(message: str, *, ready: bool = False) -> None:
+        async def said() -> bool:
+            data = await bus.get_document(catalogue.BUCKET, catalogue.key("default"))
+            status = catalogue.decode(data).runners[0].status if data else None
+            return status is not None and (status.ready, status.message) == (ready, message)
 
-    await eventually(ready, "the runner to be ready")
+        await eventually(said, f"the catalogue to say {message or 'that the runner is ready'!r}")
+
+    worker = ScriptedWorker(bus)
+    await says("no worker of it is running")
+    worker.state = WorkerState.STARTING
+    async with _running(asyncio.create_task(worker.live())):
+        await says("its worker is starting")
+        worker.state, worker.message = WorkerState.BROKEN, "no such model"
+        await says("its setup failed: no such model")
+        worker.state = WorkerState.READY
+        await says("", ready=True)
+    await says("no worker of it is running")
 
 
 async def test_commands_and_reports_that_nobody_understands_do_not_stop_the_engine(
-    bus: Bus, engine: Engine, worker: ScriptedWorker
+    bus: Bus, engine: None, worker: ScriptedWorker
 ) -> None:
     await bus.publish("auteur.command.v1.default.job.x.submit", b"not json", msg_id="junk-1")
     await bus.publish("auteur.command.v1.default.job.x.explode", b"{}", msg_id="junk-2")

@@ -36,7 +36,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     """A gateway in this process, with uvicorn and real sockets; ends as by SIGTERM."""
     app = build(settings)
     server = make_server(app, settings.gateway, lambda: end_streams(app))
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # signals are pytest's
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # signals are pytest's
     task = asyncio.create_task(server.serve())
     try:
         await eventually(lambda: server.started or task.done(), "the gateway to start")

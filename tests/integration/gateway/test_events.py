@@ -193,7 +193,7 @@ async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
         snapshot = json.loads((await anext(feed))[0].text)
         await engine.succeed(job)
         complete = json.loads((await anext(feed))[0].text)
-        await feed.aclose()  # type: ignore[attr-defined]
+        await feed.aclose()
 
     assert (snapshot["type"], snapshot["missed_after"]) == ("snapshot", beginning.cursor)
     assert snapshot["tasks"][0]["progress"] == 0.95

@@ -321,7 +321,7 @@ async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
     async def done() -> bool:
         return [await status_of(light_gateway.http, name) for name in ("star-0", "star-39")] == ["done", "done"]
 
-    await eventually(done, "the truth to be told in pieces", seconds=25)
+    await eventually(done, "the truth to be told in pieces")
 
 
 async def test_a_submit_that_got_lost_is_sent_again(gateway: Running, engine: PlayedEngine) -> None:

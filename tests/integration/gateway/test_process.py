@@ -58,7 +58,7 @@ async def test_sigterm_closes_sockets_with_1012_and_ends_within_ten_seconds(
     log = tmp_path / "log"
     http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20)
     async with http, started(env, log) as process:
-        await eventually(lambda: answers(http, "GET", "/readyz"), "the gateway to be ready", seconds=30)
+        await eventually(lambda: answers(http, "GET", "/readyz"), "the gateway to be ready")
         star = {"prompt": "a star", "name": "star"}
         await eventually(lambda: answers(http, "POST", "/v1/generations", json=star), "a job to be taken")
 
@@ -89,7 +89,7 @@ async def test_what_was_committed_survives_kill_9(
     env = environment(nats_settings, store_settings, tmp_path / "g.db", AUTEUR_GATEWAY__PORT=str(port))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
         async with started(env, tmp_path / "log") as process:
-            await eventually(lambda: answers(http, "GET", "/readyz"), "the gateway to be ready", seconds=30)
+            await eventually(lambda: answers(http, "GET", "/readyz"), "the gateway to be ready")
             star = {"prompt": "a star", "name": "star"}
             await eventually(lambda: answers(http, "POST", "/v1/generations", json=star), "a job to be taken")
             process.kill()
@@ -101,7 +101,7 @@ async def test_what_was_committed_survives_kill_9(
                 found = await answers(http, "GET", "/v1/generations/star")
                 return found is not None and found.json()["status"] == "done"
 
-            await eventually(done, "the job to be known as done", seconds=30)
+            await eventually(done, "the job to be known as done")
 
 
 async def answers(http: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sized
 
 import pytest
 
@@ -49,6 +49,9 @@ async def test_no_acknowledged_message_is_lost_when_the_server_is_killed(
             handled[number] = handled.get(number, 0) + 1
             await delivery.ack()
 
+    def more_than(messages: Sized, count: int) -> Callable[[], bool]:
+        return lambda: len(messages) > count
+
     async def publish_for_ever(bus: Bus) -> None:
         for number in range(100_000):
             await bus.publish(Work("echo", f"u{number}"), str(number).encode(), msg_id=f"m{number}", patience=30)
@@ -63,10 +66,10 @@ async def test_no_acknowledged_message_is_lost_when_the_server_is_killed(
         async with running(worker.consume(WORKERS, handle)):
             async with running(publish_for_ever(sender)):
                 for _ in range(2):
-                    before = len(stored), len(handled)
-                    await eventually(lambda b=before: len(stored) > b[0] + 50 and len(handled) > b[1] + 50, "messages")
+                    await eventually(more_than(stored, len(stored) + 50), "messages to be stored")
+                    await eventually(more_than(handled, len(handled) + 50), "messages to be handled")
                     await asyncio.to_thread(server.restart)
-            await eventually(lambda: set(stored) <= set(handled), "every stored message to be handled", seconds=20)
+            await eventually(lambda: set(stored) <= set(handled), "every stored message to be handled")
     assert len(stored) > 100
     assert max(handled.values()) <= 3, "duplicates come from the kills only"
 

@@ -65,7 +65,12 @@ def form_of(store: Store, *, max_bytes: int = 1000, expires: timedelta = timedel
 
 def post(form: UploadForm, key: str, body: bytes, media_type: str = "image/png") -> int:
     """As a browser or a stranger would: no check of ours in the way."""
-    fields = {**form.fields, "key": key, "Content-Type": media_type, "file": ("x.png", body, media_type)}
+    fields: dict[str, str | bytes | tuple[str, str | bytes, str]] = {
+        **form.fields,
+        "key": key,
+        "Content-Type": media_type,
+        "file": ("x.png", body, media_type),
+    }
     with urllib3.PoolManager() as pool:
         return pool.request("POST", form.url, fields=fields, retries=False).status
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -22,21 +23,20 @@ from auteur_contracts.events import Previewed, Progressed
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
+from auteur_engine.settings import EngineSettings
 from auteur_kit.bus import Bus
-from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_runner.agent.agent import Agent
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
+from auteur_runner.agent.setup import Setup
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
-from auteur_standalone.engine.engine import Engine
-from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.settings import EngineSettings
 from tests.integration.runner.conftest import ROOT
 from tests.integration.runner.looks import Looks
 from tests.support.echo import Echo
+from tests.support.engine import running_engine
 from tests.support.objects import keys, put
 from tests.support.scripted import Facts, echo_job, find, register, submit
 from tests.support.servers import ServerProcess, nats_server
@@ -56,26 +56,21 @@ async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
-    async with _engine(bus, store, tmp_path) as started:
-        yield started
+async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[None]:
+    async with _engine(bus, store, tmp_path):
+        yield
     await store.delete_prefix("default/")
 
 
 @asynccontextmanager
-async def _engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
+async def _engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[None]:
     for function in (Echo, Looks):
         register(tmp_path / "runners", describe(Runner.of(function)))
     settings = EngineSettings(
         database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=8
     )
-    ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
-    up = asyncio.Event()
-    started = Engine(bus=bus, store=store, ledger=ledger, settings=settings, clock=utc_now)
-    async with _running(asyncio.create_task(started.run(ready=up.set))):
-        await asyncio.wait_for(up.wait(), 10)
-        yield started
-    ledger.close()
+    async with running_engine(bus, store, settings):
+        yield
 
 
 StartAgent = Callable[..., contextlib.AbstractAsyncContextManager[Agent]]
@@ -101,7 +96,7 @@ async def _agent(
     ).model_copy(update=changes)
     times = AgentTimes(drain=timedelta(seconds=1), heartbeat=timedelta(seconds=0.5))
     async with Bus.connect(nats, name="agent") as own:
-        agent = Agent(identity, times, own, tier=None, pod=pod)
+        agent = Agent(identity, times, own, Setup(identity, tier=None), pod=pod)
         life = asyncio.create_task(agent.run())
         try:
             yield agent
@@ -111,7 +106,7 @@ async def _agent(
 
 
 @pytest.fixture
-async def agent(start_agent: StartAgent, engine: Engine) -> AsyncIterator[Agent]:
+async def agent(start_agent: StartAgent, engine: None) -> AsyncIterator[Agent]:
     async with start_agent() as started:
         yield started
 
@@ -237,7 +232,7 @@ async def test_a_worker_says_how_it_is(bus: Bus, beats: list[Heartbeat], agent: 
 
 
 async def test_the_ready_file_is_there_while_the_worker_serves(
-    bus: Bus, beats: list[Heartbeat], start_agent: StartAgent, engine: Engine, facts: Facts, tmp_path: Path
+    bus: Bus, beats: list[Heartbeat], start_agent: StartAgent, engine: None, facts: Facts, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
     ready.write_text("left by a container before")
@@ -254,7 +249,7 @@ async def test_the_ready_file_is_there_while_the_worker_serves(
 
 
 async def test_a_worker_that_is_broken_has_no_ready_file(
-    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine, tmp_path: Path
+    beats: list[Heartbeat], start_agent: StartAgent, engine: None, tmp_path: Path
 ) -> None:
     ready = tmp_path / "ready"
     async with start_agent(pod=Pod(ready_file=ready), target="nowhere:Thing"):
@@ -263,7 +258,7 @@ async def test_a_worker_that_is_broken_has_no_ready_file(
 
 
 async def test_a_runner_that_cannot_be_loaded_is_broken_with_the_reason(
-    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine
+    beats: list[Heartbeat], start_agent: StartAgent, engine: None
 ) -> None:
     async with start_agent(target="nowhere:Thing"):
         await eventually(lambda: beats and beats[-1].state is WorkerState.BROKEN, "the worker to be broken")
@@ -271,7 +266,7 @@ async def test_a_runner_that_cannot_be_loaded_is_broken_with_the_reason(
 
 
 async def test_a_setup_that_outlasts_its_own_timeout_makes_the_worker_broken(
-    beats: list[Heartbeat], start_agent: StartAgent, engine: Engine
+    beats: list[Heartbeat], start_agent: StartAgent, engine: None
 ) -> None:
     async with start_agent(runner="slow", pool="slow", target="tests.integration.runner.looks:Slow"):
         await eventually(lambda: beats and beats[-1].state is WorkerState.BROKEN, "the worker to be broken")
@@ -279,7 +274,7 @@ async def test_a_setup_that_outlasts_its_own_timeout_makes_the_worker_broken(
 
 
 async def test_a_worker_that_leaves_finishes_a_short_job(
-    bus: Bus, start_agent: StartAgent, engine: Engine, facts: Facts
+    bus: Bus, start_agent: StartAgent, engine: None, facts: Facts
 ) -> None:
     async with start_agent() as agent:
         await submit(bus, echo_job("short", params={"steps": 5, "seconds": 0.5}))
@@ -290,7 +285,7 @@ async def test_a_worker_that_leaves_finishes_a_short_job(
 
 
 async def test_a_worker_that_leaves_hands_a_long_job_back_and_another_runs_it(
-    bus: Bus, start_agent: StartAgent, engine: Engine, facts: Facts
+    bus: Bus, start_agent: StartAgent, engine: None, facts: Facts
 ) -> None:
     async with start_agent() as agent:
         await submit(bus, echo_job("long", params={"steps": 500, "seconds": 3}))
@@ -331,17 +326,22 @@ async def test_a_job_survives_the_death_of_nats_and_store_and_runs_once(
         await eventually(lambda: [*tmp_path.glob("scratch/*/echo.json")], "the run to end while both are away")
         await asyncio.to_thread(nats.start)
         await asyncio.to_thread(store_process.start)
-        status = await finished(bus, "tough", seconds=40)
+        status = await finished(bus, "tough")
     store.close()
     assert (status.phase, status.attempt) == (Phase.SUCCEEDED, 1)
     assert len(_lines(tmp_path / "ledger")) == 1
 
 
-LOOKS = {"runner": "looks", "pool": "looks", "target": "tests.integration.runner.looks:Looks", "worker": "looks-1"}
+LOOKS: dict[str, Any] = {
+    "runner": "looks",
+    "pool": "looks",
+    "target": "tests.integration.runner.looks:Looks",
+    "worker": "looks-1",
+}
 
 
 async def test_an_input_that_was_never_uploaded_is_the_users_fault_and_is_not_tried_again(
-    bus: Bus, store: Store, start_agent: StartAgent, engine: Engine
+    bus: Bus, store: Store, start_agent: StartAgent, engine: None
 ) -> None:
     uri = f"s3://{store.bucket}/default/default/uploads/nobody/cat.png"
     async with start_agent(**LOOKS):
@@ -354,7 +354,7 @@ async def test_an_input_that_was_never_uploaded_is_the_users_fault_and_is_not_tr
 
 
 async def test_a_preview_takes_no_outputs_name(
-    bus: Bus, store: Store, start_agent: StartAgent, engine: Engine, facts: Facts, tmp_path: Path
+    bus: Bus, store: Store, start_agent: StartAgent, engine: None, facts: Facts, tmp_path: Path
 ) -> None:
     (tmp_path / "cat.png").write_bytes(b"a cat")
     key = "default/default/uploads/somebody/cat.png"
@@ -398,7 +398,7 @@ async def test_a_report_that_nats_will_not_take_fails_the_attempt_and_the_worker
 
 
 async def test_a_copy_of_the_report_that_cannot_be_written_fails_nothing(
-    bus: Bus, start_agent: StartAgent, engine: Engine
+    bus: Bus, start_agent: StartAgent, engine: None
 ) -> None:
     """Something of the author's is in the way of the agent's file: the outputs are stored all the same."""
     async with start_agent(**LOOKS):
@@ -437,7 +437,7 @@ def program(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[Callable[[], "
 
 
 async def test_a_killed_agent_takes_its_child_along_and_its_job_runs_elsewhere(
-    bus: Bus, engine: Engine, facts: Facts, program: Callable[[], "subprocess.Popen[bytes]"], tmp_path: Path
+    bus: Bus, engine: None, facts: Facts, program: Callable[[], "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     first = program()
     await submit(bus, echo_job("orphan", params={"steps": 100, "seconds": 2}))
@@ -446,16 +446,16 @@ async def test_a_killed_agent_takes_its_child_along_and_its_job_runs_elsewhere(
     first.kill()
     await asyncio.to_thread(wait_for, lambda: not Path(f"/proc/{child}").exists(), "the child to die with its agent")
     program()
-    status = await finished(bus, "orphan", seconds=30)
+    status = await finished(bus, "orphan")
     assert (status.phase, status.attempt, status.losses) == (Phase.SUCCEEDED, 2, 1)
     assert len(_lines(tmp_path / "ledger")) == 2
 
 
 async def test_sigterm_ends_an_idle_agent_with_exit_code_zero(
-    bus: Bus, engine: Engine, beats: list[Heartbeat], program: Callable[[], "subprocess.Popen[bytes]"]
+    bus: Bus, engine: None, beats: list[Heartbeat], program: Callable[[], "subprocess.Popen[bytes]"]
 ) -> None:
     process = program()
-    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready", seconds=40)
+    await eventually(lambda: beats and beats[-1].state is WorkerState.READY, "the agent to be ready")
     process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(process.wait, 20) == 0
     await eventually(lambda: beats[-1].state is WorkerState.DRAINING, "its last word")

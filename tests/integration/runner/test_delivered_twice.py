@@ -2,7 +2,6 @@
 function was entered is counted by itself, in a file.
 """
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,17 +12,15 @@ from pydantic import SecretStr
 
 from auteur_contracts import subjects
 from auteur_contracts.orders import ClaimRequest, Order
+from auteur_engine.settings import EngineSettings
 from auteur_kit.bus import Bus
-from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
-from auteur_standalone.engine.engine import Engine
-from auteur_standalone.engine.ledger import Ledger
-from auteur_standalone.engine.settings import EngineSettings
-from tests.integration.runner.test_agent import _agent, _running
+from tests.integration.runner.test_agent import _agent
 from tests.support.echo import LEDGER, Echo
+from tests.support.engine import running_engine
 from tests.support.scripted import Facts, echo_job, register, submit
 from tests.support.waiting import eventually
 
@@ -32,24 +29,21 @@ WORKERS = 4
 
 
 @pytest.fixture
-async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[Engine]:
+async def engine(bus: Bus, store: Store, tmp_path: Path) -> AsyncIterator[None]:
     """One that gives out more orders than there are workers: they wait in the queue, where twins meet."""
     register(tmp_path / "runners", describe(Runner.of(Echo)))
     settings = EngineSettings(
         database=tmp_path / "engine.db", runners=tmp_path / "runners", secret=SecretStr("s"), max_active=WORKERS
     )
-    ledger = Ledger.open(settings.database, on_fault=lambda error: pytest.fail(repr(error)))
-    up = asyncio.Event()
-    started = Engine(bus=bus, store=store, ledger=ledger, settings=settings, clock=utc_now)
-    async with _running(asyncio.create_task(started.run(ready=up.set))):
-        await asyncio.wait_for(up.wait(), 10)
-        yield started
-    ledger.close()
+    async with running_engine(bus, store, settings):
+        yield
     await store.delete_prefix("default/")
 
 
 class Twins:
-    """Hears every order as it is published, and publishes it once more."""
+    """Hears every order as it is published, and publishes it once more. On a slow machine an order whose claim takes
+    long is repeated by the engine besides: delivered twice is the least.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -67,7 +61,7 @@ class Twins:
 
 @pytest.mark.timeout(240)
 async def test_a_thousand_orders_delivered_twice_run_once(
-    bus: Bus, fresh_nats: NatsSettings, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, fresh_nats: NatsSettings, engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = tmp_path / "ledger"
     monkeypatch.setenv(LEDGER, str(ledger))
@@ -99,7 +93,7 @@ async def test_a_thousand_orders_delivered_twice_run_once(
         await eventually(queue_is_empty, "the last twins to be taken")
     entered = Counter(line.rsplit(" ", 1)[0] for line in ledger.read_text().splitlines())
     assert len(twins.delivered) == ORDERS
-    assert set(twins.delivered.values()) == {2}
+    assert min(twins.delivered.values()) >= 2
     assert sum(count > 1 for count in claimed.values()) > ORDERS / 4, "twins were asked for by other workers"
     assert len(entered) == ORDERS
     assert set(entered.values()) == {1}, [key for key, count in entered.items() if count > 1]

@@ -240,7 +240,7 @@ async def test_a_pod_that_is_killed_while_nats_is_away_has_left_its_word(
         claims = Claims(bus, store, {"seconds": 1})
         await claims.serve()
         pod = start_pod(order("cut-off"), NATS__URL=settings.url, NATS__PASSWORD=settings.password.get_secret_value())
-        await eventually((tmp_path / "ledger").exists, "the run", seconds=30)
+        await eventually((tmp_path / "ledger").exists, "the run")
         server.kill()
         await eventually(lambda: pod.termination_log.stat().st_size, "the last word")
         pod.process.kill()

@@ -8,8 +8,8 @@ import pytest
 
 from auteur_contracts.errors import Code, InvalidRequest
 from auteur_contracts.resources import FunctionRunner
+from auteur_engine.runner_folder import RunnerFolder
 from auteur_standalone import discovery
-from auteur_standalone.engine.catalogue import RunnerFolder
 from auteur_standalone.registration import Launch
 
 SOURCE = """

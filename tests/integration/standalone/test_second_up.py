@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auteur_standalone import processes, state
-from auteur_standalone.starting import SUPERVISOR
+from auteur_standalone.launcher import SUPERVISOR
 from auteur_standalone.state import PartReport, PartState, StackState
 from tests.support.stack import AUTEUR, Stack
 
@@ -55,7 +55,7 @@ def test_that_is_interrupted_leaves_it_running(other: Starting) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gateway:
         gateway.settimeout(30)
         other.says(PartState.RUNNING, f"http://127.0.0.1:{gateway.getsockname()[1]}")
-        with subprocess.Popen((AUTEUR, "up"), env=other.stack._env, stderr=subprocess.PIPE, text=True) as second:
+        with subprocess.Popen((AUTEUR, "up"), env=other.stack.environment, stderr=subprocess.PIPE, text=True) as second:
             for _ in range(3):  # asked once whether it is ready, and then again and again: it waits now
                 gateway.accept()[0].close()
             second.send_signal(signal.SIGINT)

@@ -96,8 +96,8 @@ def test_secrets_are_on_no_command_line_and_in_no_log(running: Stack) -> None:
 @pytest.mark.parametrize("part", ["nats", "store", "gateway", "engine", "runner-echo"])
 def test_a_killed_part_is_started_again_and_work_goes_on(running: Stack, part: str) -> None:
     killed = running.kill(part)
-    wait_for(lambda: running.is_back(part, killed), f"{part} to be started again", seconds=30)
-    wait_for(running.ready, "the stack to be ready again", seconds=30)
+    wait_for(lambda: running.is_back(part, killed), f"{part} to be started again")
+    wait_for(running.ready, "the stack to be ready again")
     run_echo(running)
     assert running.part(part).restarts == 1
     assert running.auteur("up").returncode == 0
@@ -199,7 +199,7 @@ def test_in_the_foreground_it_stays_until_it_is_told_to_stop(tmp_path: Path) -> 
     allowed = f"{host},localhost"
     stack = Stack(tmp_path / "home", AUTEUR_GATEWAY__HOST=host, AUTEUR_GATEWAY__ALLOWED_HOSTS=allowed)
     with subprocess.Popen(
-        (AUTEUR, "up", "--foreground"), env=stack._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        (AUTEUR, "up", "--foreground"), env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as up:
         assert up.stdout is not None
         assert "gateway ✓" in up.stdout.readline()

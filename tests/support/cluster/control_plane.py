@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster import binaries
 from tests.support.cluster.certificates import ADMIN_GROUP, Authority, write_kubeconfig
 from tests.support.cluster.kubectl import NO_PROXY, Kubectl

@@ -127,7 +127,7 @@ class ImageStore:
         finally:
             told.unlink(missing_ok=True)
 
-    def _settings(self) -> dict[str, Path]:
+    def _settings(self) -> dict[Path, Path]:
         """How this machine reaches its package registries, by the file that says it inside. Mounted while a build runs,
         over files that the bases hold empty: no layer says anything of it.
         """
@@ -174,7 +174,7 @@ def _content(context: Path, paths: Sequence[str]) -> Iterator[bytes]:
 
 
 def _files(context: Path, paths: Sequence[str]) -> list[Path]:
-    listing = ("git", "-C", context, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
+    listing = ("git", "-C", str(context), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths)
     listed = subprocess.run(listing, capture_output=True, text=True, check=False)
     if listed.returncode == 0 and listed.stdout:
         return sorted({context / name for name in listed.stdout.rstrip("\0").split("\0")})

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster import binaries
 from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import NO_PROXY

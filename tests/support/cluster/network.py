@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from auteur_standalone.parts import LOOPBACK
 from auteur_standalone.processes import die_with_parent
+from auteur_standalone.servers import LOOPBACK
 from tests.support.servers import ServerProcess
 from tests.support.waiting import wait_for
 

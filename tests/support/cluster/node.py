@@ -104,7 +104,7 @@ def _started(rig: NodeRig) -> NodeRig:
     for part in (rig.kubelet, rig.proxy, rig.dns):
         part.start()
     rig.kubectl.apply(*_volumes(rig.folder / "volumes"))
-    wait_for(lambda: rig.ready, "the node to be ready", seconds=60)
+    wait_for(lambda: rig.ready, "the node to be ready")
     return rig
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from auteur_contracts.vocabulary import ConditionType
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_operator.cluster import path_of
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.api import items
 from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import Kubectl
@@ -41,6 +41,9 @@ class Operator:
     """Of /healthz, /readyz and /metrics."""
     identity: str
 
+    def is_alive(self) -> bool:
+        return httpx.get(f"{self.url}/healthz").is_success
+
 
 def operator(
     kubeconfig: Path,
@@ -50,9 +53,9 @@ def operator(
     nats: NatsSettings,
     store: StoreSettings,
     identity: str = "operator-0",
-    **wanted: str,
+    wanted: Mapping[str, str] | None = None,
 ) -> Operator:
-    """Not yet started. `wanted`: more of its settings, `max_active_per_namespace="10000"`."""
+    """Not yet started. `wanted`: more of its settings, `{"max_active_per_namespace": "10000"}`."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_ports(1)[0]
     settings = {
@@ -64,7 +67,7 @@ def operator(
         "worker_nats_password": nats.password.get_secret_value(),
         "http_host": LOOPBACK,
         "http_port": str(port),
-        **wanted,
+        **(wanted or {}),
     }
     env = {f"AUTEUR_OPERATOR__{name.upper()}": value for name, value in settings.items()}
     env |= {
@@ -154,8 +157,9 @@ class Operated:
     def replica(self, identity: str, kubeconfig: Path | None = None, **wanted: str) -> Operator:
         """Another one for the same namespace, not yet started."""
         chosen = kubeconfig or self.cluster.kubeconfig
-        settings: dict[str, Any] = {"home": self.home, "nats": self.nats, "store": self.store}
-        return operator(chosen, self.folder, identity=identity, **settings, **wanted)
+        return operator(
+            chosen, self.folder, home=self.home, nats=self.nats, store=self.store, identity=identity, wanted=wanted
+        )
 
 
 def install_crds(kubectl: Kubectl) -> None:
@@ -165,7 +169,7 @@ def install_crds(kubectl: Kubectl) -> None:
 
 @contextmanager
 def operating(
-    cluster: Cluster, folder: Path, store: StoreSettings, *, start: bool = True, **wanted: str
+    cluster: Cluster, folder: Path, store: StoreSettings, *, start: bool = True, wanted: Mapping[str, str] | None = None
 ) -> Iterator[Operated]:
     """It leads when this returns, unless it is not to be started here."""
     kubectl, home = cluster.kubectl, f"home-{uuid.uuid4().hex[:8]}"
@@ -175,7 +179,7 @@ def operating(
     asyncio.run(_make_bucket(bucket))
     nats, nats_settings = nats_server(folder / "nats")
     nats.start()
-    made = operator(cluster.kubeconfig, folder, home=home, nats=nats_settings, store=bucket, **wanted)
+    made = operator(cluster.kubeconfig, folder, home=home, nats=nats_settings, store=bucket, wanted=wanted)
     try:
         if start:
             made.process.start()

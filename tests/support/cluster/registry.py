@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from auteur_standalone.parts import LOOPBACK
+from auteur_standalone.servers import LOOPBACK
 from tests.support.cluster.network import Enclosure, InsideProcess
 
 PORT = 5000

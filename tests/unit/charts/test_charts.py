@@ -16,7 +16,7 @@ import yaml
 
 from auteur_contracts import catalogue, subjects
 from auteur_contracts.resources import FunctionRunner, TierDeclaration
-from auteur_contracts.subjects import WORKER_FACTS
+from auteur_contracts.subjects import WORKER_FACTS, Claim, Heartbeat, JobCommand, ReportOf
 from auteur_kit import streams
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,9 @@ def test_what_they_copy_is_fresh() -> None:
 
 def test_our_runners_offer_what_they_say_of_themselves(described: dict[str, FunctionRunner]) -> None:
     """Values may decide otherwise; the defaults are the runner's own, but for how many workers stay warm."""
-    for name, values in values_of("auteur-runners")["runners"].items():
+    runners = values_of("auteur-runners")["runners"]
+    assert runners
+    for name, values in runners.items():
         offered = [
             TierDeclaration.model_validate({"quality": quality, **tier}) for quality, tier in values["tiers"].items()
         ]
@@ -101,8 +103,9 @@ def _declared(schema: dict[str, Any], root: dict[str, Any], prefix: str = "") ->
 def test_no_key_goes_unnoticed(chart: str) -> None:
     """Every object of fixed keys refuses others: a misspelt key would be a default in disguise."""
     schema = json.loads(of_chart(chart, "values.schema.json"))
-    loose = [path for path, each in _objects(schema) if "properties" in each and each.get("additionalProperties", True)]
-    assert loose == []
+    fixed = {path: each for path, each in _objects(schema) if "properties" in each}
+    assert "" in fixed
+    assert [path for path, each in fixed.items() if each.get("additionalProperties", True)] == []
 
 
 def _objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -115,6 +118,7 @@ def _objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]
 
 def test_skaffold_sets_values_that_there_are() -> None:
     releases = yaml.safe_load((ROOT / "skaffold.yaml").read_text())["deploy"]["helm"]["releases"]
+    assert {release["name"] for release in releases} == set(CHARTS)
     for release in releases:
         known = set(_paths(values_of(release["name"])))
         assert {*release.get("setValueTemplates", {}), *release.get("setValues", {})} - known == set()
@@ -136,9 +140,12 @@ def allowed() -> dict[str, list[str]]:
 
 def test_what_may_be_said_is_in_the_contracts_words(allowed: dict[str, list[str]]) -> None:
     """A subject that nobody parses would be a right for nothing, and a renamed one a program that is not heard."""
-    for subject in (subject for each in allowed.values() for subject in each if not subject.startswith("$JS.")):
-        filled = subject.replace("job.*.*", "job.u1.cancel").replace("*.*.*", "pool.u1.1").replace("*", "u1")
-        subjects.parse(filled)
+    ours = [subject for each in allowed.values() for subject in each if not subject.startswith("$JS.")]
+    filled = [
+        each.replace("job.*.*", "job.u1.cancel").replace("*.*.*", "pool.u1.1").replace("*", "u1") for each in ours
+    ]
+    assert [str(subjects.parse(each)) for each in filled] == filled
+    assert {type(subjects.parse(each)) for each in filled} >= {JobCommand, Claim, ReportOf, Heartbeat}
 
 
 def test_workers_tell_the_facts_of_workers_and_no_other(allowed: dict[str, list[str]]) -> None:

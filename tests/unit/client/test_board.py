@@ -2,8 +2,8 @@
 
 import pytest
 
-from auteur_client.board import Board, exit_of
-from auteur_client.exits import Exit
+from auteur_client.board import Board, exit_code_of
+from auteur_client.exit_codes import ExitCode
 from auteur_contracts.vocabulary import ApiStatus, Phase
 from auteur_contracts.web.socket import SnapshotMessage, TaskStarted
 from tests.unit.client.examples import NOW, job, progressed
@@ -69,11 +69,11 @@ def test_messages_about_more_than_progress_ask_for_a_look() -> None:
 @pytest.mark.parametrize(
     ("statuses", "code"),
     [
-        ([ApiStatus.DONE], Exit.OK),
-        ([ApiStatus.DONE, ApiStatus.CANCELLED], Exit.CANCELLED),
-        ([ApiStatus.CANCELLED, ApiStatus.FAILED, ApiStatus.DONE], Exit.JOB_FAILED),
-        ([], Exit.OK),
+        ([ApiStatus.DONE], ExitCode.OK),
+        ([ApiStatus.DONE, ApiStatus.CANCELLED], ExitCode.CANCELLED),
+        ([ApiStatus.CANCELLED, ApiStatus.FAILED, ApiStatus.DONE], ExitCode.JOB_FAILED),
+        ([], ExitCode.OK),
     ],
 )
-def test_the_worst_ending_is_the_exit_code(statuses: list[ApiStatus], code: Exit) -> None:
-    assert exit_of(statuses) is code
+def test_the_worst_ending_is_the_exit_code(statuses: list[ApiStatus], code: ExitCode) -> None:
+    assert exit_code_of(statuses) is code

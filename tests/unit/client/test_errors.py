@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from auteur_client.errors import FinishTimeout, Refusal, Unreachable, error_of
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.failures import complaint_of, complaint_of_any, complaint_of_values
 from auteur_contracts.errors import (
     HTTP_STATUS,
@@ -62,17 +62,17 @@ def test_an_answer_of_something_else_says_so() -> None:
 
 
 EXITS = {
-    **dict.fromkeys(Code, Exit.REFUSED),
-    Code.NOT_FOUND: Exit.NOT_FOUND,
-    Code.GONE: Exit.NOT_FOUND,
-    Code.UNAVAILABLE: Exit.UNREACHABLE,
-    Code.CATALOGUE_EMPTY: Exit.UNREACHABLE,
-    Code.INTERNAL: Exit.UNREACHABLE,
+    **dict.fromkeys(Code, ExitCode.REFUSED),
+    Code.NOT_FOUND: ExitCode.NOT_FOUND,
+    Code.GONE: ExitCode.NOT_FOUND,
+    Code.UNAVAILABLE: ExitCode.UNREACHABLE,
+    Code.CATALOGUE_EMPTY: ExitCode.UNREACHABLE,
+    Code.INTERNAL: ExitCode.UNREACHABLE,
 }
 
 
 @pytest.mark.parametrize(("code", "exit_code"), EXITS.items())
-def test_every_code_has_an_exit_code(code: Code, exit_code: Exit) -> None:
+def test_every_code_has_an_exit_code(code: Code, exit_code: ExitCode) -> None:
     assert complaint_of(AuteurError("No.", code=code)).exit is exit_code
 
 
@@ -80,8 +80,8 @@ def test_a_server_that_is_away_and_a_wait_that_is_over_say_what_to_do() -> None:
     away = complaint_of(Unreachable("nothing answers at http://x"))
     over = complaint_of(FinishTimeout("a did not finish within 3 s"))
 
-    assert (away.exit, away.hint) == (Exit.UNREACHABLE, "is it running? start it with: auteur up")
-    assert (over.exit, over.hint) == (Exit.TIMEOUT, "the job goes on; look again: auteur watch NAME")
+    assert (away.exit, away.hint) == (ExitCode.UNREACHABLE, "is it running? start it with: auteur up")
+    assert (over.exit, over.hint) == (ExitCode.TIMEOUT, "the job goes on; look again: auteur watch NAME")
 
 
 def test_the_servers_own_hint_comes_first() -> None:
@@ -107,7 +107,7 @@ def test_a_wrong_value_is_named_by_its_field() -> None:
         CreateGeneration.model_validate({"promt": "x"})
 
     told = complaint_of_values(wrong.value)
-    assert told.exit is Exit.REFUSED
+    assert told.exit is ExitCode.REFUSED
     assert told.error.startswith("name string should match pattern")
     assert told.error.endswith("(and 1 more)")
     assert complaint_of_values(unknown.value, where="job.yaml").error == "job.yaml: promt is not a field here"
@@ -115,4 +115,4 @@ def test_a_wrong_value_is_named_by_its_field() -> None:
 
 def test_what_nobody_foresaw_is_still_a_sentence() -> None:
     told = complaint_of_any(RuntimeError("odd"))
-    assert (told.exit, told.error) == (Exit.UNREACHABLE, "unexpected RuntimeError: odd")
+    assert (told.exit, told.error) == (ExitCode.UNREACHABLE, "unexpected RuntimeError: odd")

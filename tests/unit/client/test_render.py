@@ -12,13 +12,12 @@ from auteur_client.render import (
     ending_line,
     job_table,
     moment_line,
-    money_cell,
     output_table,
     progress_cell,
     saved_line,
     saved_name,
-    seconds_cell,
 )
+from auteur_contracts.cells import money_cell, seconds_cell
 from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_contracts.web.http import FailureReply, ProgressReply

@@ -4,18 +4,8 @@ import json
 
 import pytest
 
-from auteur_operator.cluster import (
-    ClusterError,
-    Conflicted,
-    Exists,
-    Forbidden,
-    Gone,
-    Invalid,
-    Unreachable,
-    _error,
-    _plural,
-    path_of,
-)
+from auteur_control.errors import Conflicted, Exists, Forbidden, Gone, Invalid, ResourceError, Unreachable
+from auteur_operator.cluster import _error, _plural, path_of
 
 
 @pytest.mark.parametrize(
@@ -62,7 +52,7 @@ def test_a_path_and_the_kind_it_is_counted_under(path: str, spelled: str, plural
         ("get", 503, Unreachable),
     ],
 )
-def test_what_an_answer_means(verb: str, status: int, kind: type[ClusterError]) -> None:
+def test_what_an_answer_means(verb: str, status: int, kind: type[ResourceError]) -> None:
     found = _error("x", verb, status, json.dumps({"kind": "Status", "message": "because"}))
     assert type(found) is kind
     assert found.said.endswith("because")

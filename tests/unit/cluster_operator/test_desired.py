@@ -63,7 +63,7 @@ def environment(manifest: Manifest) -> dict[str, Any]:
 
 # ── goldens ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-PLACED = {
+PLACED: dict[str, Any] = {
     "nodeSelector": {"disk": "fast"},
     "tolerations": [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},

@@ -1,4 +1,4 @@
-"""Alive is whose watches show the Lease renewed and whose loop is prompt."""
+"""A replica is alive while its watches show the Lease renewed and its event loop is prompt."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from auteur_operator.health import Health
     ],
 )
 def test_why_it_is_not_alive(seen: float, lag: float, now: float, why_not: str, because: str) -> None:
-    health = Health(started=100.0, lease_seen=seen, lag=lag)
+    health = Health(started=100.0, lease_seen=seen, loop_lag=lag)
     assert health.why_not_alive(now) == why_not, because
 
 

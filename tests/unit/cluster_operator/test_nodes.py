@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from auteur_operator.diagnosis import Node
-from auteur_operator.supplies import node_of
+from auteur_operator.prerequisites import node_of
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import FunctionRunnerStatus, TierReadiness, Warm
 from auteur_contracts.vocabulary import Quality, Reason
+from auteur_control.readiness import readiness
 from auteur_operator.diagnosis import HeldUp, Node
-from auteur_operator.pools import Demand, Size, Surplus, readiness, size
+from auteur_operator.pools import Demand, Size, Surplus, size, tiers_seen
 from tests.unit.cluster_operator.making import NOW, POOL, after, node, runner
 
 WARM = Warm(min=1, max=4, idle_seconds=300)
@@ -84,12 +85,14 @@ def test_a_lowered_maximum_does_not_wait_for_idleness_and_spares_the_busy() -> N
         (1, 2, 3, "and those that others wait for"),
     ],
 )
-def test_a_squeezed_pool_gives_up_its_idle_workers_at_once(waiting: int, busy: int, expected: int, why: str) -> None:
-    assert size(WARM, Demand(waiting, busy, squeezed=True), 4, None, NOW) == Size(expected), why
+def test_under_pressure_a_pool_gives_up_its_idle_workers_at_once(
+    waiting: int, busy: int, expected: int, why: str
+) -> None:
+    assert size(WARM, Demand(waiting, busy, under_pressure=True), 4, None, NOW) == Size(expected), why
 
 
-def test_a_pool_grows_again_when_nobody_is_squeezed_any_more() -> None:
-    assert size(WARM, Demand(0, 0, squeezed=True), 1, None, NOW) == Size(0)
+def test_a_pool_grows_again_when_nobody_is_under_pressure_any_more() -> None:
+    assert size(WARM, Demand(0, 0, under_pressure=True), 1, None, NOW) == Size(0)
     assert size(WARM, Demand(0, 0), 0, None, after(10)) == Size(1)
 
 
@@ -104,17 +107,17 @@ def test_whatever_happens_the_busy_stay_and_the_needed_come(
 ) -> None:
     warm = Warm(min=least, max=most, idle_seconds=300)
     have, surplus, now = 0, None, NOW
-    for waiting, busy, squeezed, seconds in seen:
+    for waiting, busy, under_pressure, seconds in seen:
         now = _later(now, seconds)
-        found = size(warm, Demand(waiting, busy, squeezed), have, surplus, now)
+        found = size(warm, Demand(waiting, busy, under_pressure), have, surplus, now)
         assert found.replicas >= busy
         assert found.replicas >= min(busy + waiting, most)
-        assert found.replicas >= (0 if squeezed else min(least, most))
+        assert found.replicas >= (0 if under_pressure else min(least, most))
         assert found.replicas <= max(most, busy)
         assert (found.surplus is None) is (found.again_at is None)
         assert found.again_at is None or found.again_at > now
         # Looked at again in the same moment nothing changes.
-        assert size(warm, Demand(waiting, busy, squeezed), found.replicas, found.surplus, now) == found
+        assert size(warm, Demand(waiting, busy, under_pressure), found.replicas, found.surplus, now) == found
         have, surplus = found.replicas, found.surplus
 
 
@@ -183,7 +186,7 @@ def test_what_is_said_of_a_tier(
 ) -> None:
     heard = [beat(state, message="no model" if state is BROKEN else "") for state in beats]
     held_up = {Quality.STANDARD: held} if held else {}
-    found = readiness(runner(tiers=[tier(**wanted)]), heard, nodes, held_up)
+    found = readiness(tiers_seen(runner(tiers=[tier(**wanted)]), heard, nodes, held_up))
     assert found == FunctionRunnerStatus(
         ready=not message,
         message=message,
@@ -194,13 +197,13 @@ def test_what_is_said_of_a_tier(
 
 
 def test_a_runner_without_an_image_is_not_ready() -> None:
-    found = readiness(runner(image=""), [], [], {})
+    found = readiness(tiers_seen(runner(image=""), [], [], {}))
     assert (found.ready, found.message) == (False, "spec.image is empty: a cluster starts workers from it")
 
 
 def test_a_runner_is_ready_when_one_of_its_tiers_is_and_each_tier_says_its_own_trouble() -> None:
     made = runner(tiers=[tier(quality="draft"), tier(), tier(quality="high", warm={"min": 0})])
-    assert readiness(made, [], [], {Quality.STANDARD: PULL}) == FunctionRunnerStatus(
+    assert readiness(tiers_seen(made, [], [], {Quality.STANDARD: PULL})) == FunctionRunnerStatus(
         ready=True,
         message="",
         tiers=(
@@ -214,11 +217,11 @@ def test_a_runner_is_ready_when_one_of_its_tiers_is_and_each_tier_says_its_own_t
 def test_workers_of_another_pool_are_not_counted() -> None:
     """A namesake in another namespace, and another tier's."""
     elsewhere = [beat(READY, pool="other_painter_standard"), beat(BUSY, pool="studio_painter_draft")]
-    found = readiness(runner(), elsewhere, [], {})
+    found = readiness(tiers_seen(runner(), elsewhere, [], {}))
     assert (found.ready, found.workers_ready, found.workers_busy) == (False, 0, 0)
 
 
 def test_a_long_trouble_can_still_be_stored() -> None:
-    found = readiness(runner(), [beat(BROKEN, message="x" * 5_000)], [], {})
+    found = readiness(tiers_seen(runner(), [beat(BROKEN, message="x" * 5_000)], [], {}))
     assert len(found.message) == 512
     assert FunctionRunnerStatus.model_validate_json(found.model_dump_json()) == found

@@ -51,7 +51,7 @@ def field(declaration: Declaration, path: str) -> dict[str, Any]:
 
 
 def test_what_is_checked_in_is_what_the_code_says() -> None:
-    checked = [sys.executable, ROOT / "scripts" / "generate_crds.py", "--check"]
+    checked: list[str | Path] = [sys.executable, ROOT / "scripts" / "generate_crds.py", "--check"]
     done = subprocess.run(checked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

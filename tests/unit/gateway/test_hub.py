@@ -1,7 +1,7 @@
 """Who hears what: sockets by project, whatever a fact is about."""
 
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from auteur_contracts.events import Envelope, EventData, Progressed
 from auteur_contracts.resources import Progress
@@ -16,7 +16,7 @@ class FilmAdvanced(EventData):
     fact: Literal["advanced"] = "advanced"
 
 
-def envelope(data: EventData) -> Envelope:
+def envelope(data: Any) -> Envelope:
     return Envelope.model_construct(
         id="e",
         source="engine",

@@ -34,8 +34,9 @@ def test_a_job_is_named_after_what_it_shows(prompt: str, word: str) -> None:
     st.binary(min_size=5, max_size=5),
 )
 def test_every_name_is_one_that_a_job_may_have(prompt: str, function: str, random_bytes: bytes) -> None:
-    for name in numbered(job_name(prompt, function, random_bytes), 16):
-        _job_name.validate_python(name)
+    names = [*numbered(job_name(prompt, function, random_bytes), 16)]
+    assert [_job_name.validate_python(name) for name in names] == names
+    assert len(set(names)) == 16
 
 
 def test_long_names_leave_room_for_their_number() -> None:

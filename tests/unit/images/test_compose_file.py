@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from auteur_engine.settings import Settings as EngineSettings
 from auteur_gateway.settings import Settings as GatewaySettings
 from auteur_runner.agent.settings import AgentSettings
-from auteur_standalone.engine.settings import Settings as EngineSettings
 from tests.unit.images.dockerfiles import CHECKOUT
 from tests.unit.standalone.test_env_example import variables
 
 TEXT = (CHECKOUT / "compose.yaml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-SETTINGS = {"gateway": GatewaySettings, "engine": EngineSettings, "worker": AgentSettings}
+SETTINGS: dict[str, type[BaseModel]] = {"gateway": GatewaySettings, "engine": EngineSettings, "worker": AgentSettings}
 
 every = pytest.mark.parametrize("name", SERVICES)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auteur_standalone import parts
+from auteur_standalone import servers
 from tests.unit.images.dockerfiles import (
     ALL,
     CHECKOUT,
@@ -20,7 +20,7 @@ from tests.unit.images.dockerfiles import (
 RUNNER = "auteur_runner.__main__"
 PROGRAMS = {
     "gateway": "auteur_gateway.__main__",
-    "engine": "auteur_standalone.engine.__main__",
+    "engine": "auteur_engine.__main__",
     "operator": "auteur_operator.__main__",
     "nats": "",
     "store": "",
@@ -111,15 +111,15 @@ def test_what_builds_is_pinned_and_is_what_the_project_asks_for() -> None:
 
 def test_nats_is_set_as_on_one_machine() -> None:
     """`sync_interval: always` is what makes an acknowledgement true."""
-    machine = parts.nats_config(parts.NatsServer(4222, Path("/data/jetstream"), "auteur", "secret"))
+    machine = servers.nats_config(servers.NatsServer(4222, Path("/data/jetstream"), "auteur", "secret"))
     image = (CHECKOUT / "images" / "nats" / "nats.conf").read_text()
     for line in machine.splitlines():
-        told = line.replace(parts.LOOPBACK, EVERYWHERE).replace('"secret"', "$NATS_PASSWORD").replace('"', "")
+        told = line.replace(servers.LOOPBACK, EVERYWHERE).replace('"secret"', "$NATS_PASSWORD").replace('"', "")
         assert told in image, told
 
 
 def test_the_store_opens_nothing_but_s3_to_others() -> None:
     script = (CHECKOUT / "images" / "store" / "serve-s3").read_text()
-    assert re.findall(r"-\S*ip\.bind=(\S+)", script) == [parts.LOOPBACK, EVERYWHERE]
+    assert re.findall(r"-\S*ip\.bind=(\S+)", script) == [servers.LOOPBACK, EVERYWHERE]
     assert f"-s3.ip.bind={EVERYWHERE}" in script
     assert "-master.telemetry=false" in script

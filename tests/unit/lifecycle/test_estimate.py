@@ -1,5 +1,7 @@
 """Estimates: how long those who wait still have to."""
 
+from typing import Any
+
 from auteur_contracts.orders import Heartbeat, Outcome, WorkerState
 from auteur_contracts.resources import QueueStatus
 from auteur_lifecycle.estimate import Estimates
@@ -14,7 +16,7 @@ def fleet(*workers: str) -> Fleet:
     return made
 
 
-def took(seconds: float) -> dict[str, object]:
+def took(seconds: float) -> dict[str, Any]:
     return {"started_at": NOW, "finished_at": after(seconds)}
 
 

@@ -451,7 +451,7 @@ def test_a_refusal_reads_as_one_sentence_after_another() -> None:
     assert Refusal(Reason.INVALID_INPUT, "What happened.", "inputs", "What to do.").text == "What happened. What to do."
 
 
-INPUT = {"inputs": [{"name": "image", "from": {"job": "first"}}]}
+INPUT: dict[str, Any] = {"inputs": [{"name": "image", "from": {"job": "first"}}]}
 READER = runner(inputs=[{"name": "image", "mediaType": "image/*"}])
 
 

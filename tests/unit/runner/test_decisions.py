@@ -31,7 +31,7 @@ from auteur_runner.agent.decisions import (
 )
 from auteur_runner.describe import describe
 from auteur_runner.function import Runner
-from auteur_runner.gates import LineGate
+from auteur_runner.log_limiter import LogLimiter
 from tests.support.echo import Echo
 
 FAILURE = Failure(fault=Fault.FUNCTION, reason=Reason.FUNCTION_FAILED, message="no")
@@ -233,7 +233,7 @@ def test_what_a_worker_remembers_does_not_grow_for_ever() -> None:
 
 
 def test_fifty_lines_a_second_pass_and_the_rest_is_counted() -> None:
-    gate, passed = LineGate(), 0
+    gate, passed = LogLimiter(), 0
     for _ in range(120):
         gate, passes, _ = gate.offer(10.0)
         passed += passes

@@ -8,7 +8,7 @@ import pytest
 
 from auteur_contracts.errors import InvalidRequest
 from auteur_standalone import config
-from auteur_standalone.parts import StorePorts
+from auteur_standalone.servers import StorePorts
 
 
 def counting(first: int) -> Callable[[int], Sequence[int]]:

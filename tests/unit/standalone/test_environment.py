@@ -9,7 +9,7 @@ from auteur_kit.private import for_strangers
 from auteur_standalone.config import Config, Ports, Secrets
 from auteur_standalone.environment import PartKind, environment_of, store_settings
 from auteur_standalone.layout import Layout
-from auteur_standalone.parts import StorePorts
+from auteur_standalone.servers import StorePorts
 from auteur_standalone.settings import External, ExternalStore, Settings
 
 CONFIG = Config(

@@ -16,6 +16,11 @@ from tests.support.waiting import wait_for
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 
 
+def written(path: Path) -> str:
+    """What its one line says; empty while nobody has written it."""
+    return path.read_text().strip() if path.exists() else ""
+
+
 @pytest.fixture
 def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(SLEEPER, start_new_session=True) as process:
@@ -45,7 +50,7 @@ def test_a_leftover_is_ended_with_its_group(tmp_path: Path) -> None:
     path, child = tmp_path / "part.pid", tmp_path / "child.pid"
     script = f"sleep 600 & echo $! > {child}; wait"
     with subprocess.Popen(("sh", "-c", script), start_new_session=True) as process:
-        grandchild = int(wait_for(lambda: child.exists() and child.read_text().strip(), "the grandchild"))
+        grandchild = int(wait_for(lambda: written(child), "the grandchild"))
         processes.remember(path, process.pid)
         assert processes.end_leftover(path) == process.pid
         assert process.wait(5) == -signal.SIGKILL
@@ -71,7 +76,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
         "time.sleep(600)\n"
     )
     with subprocess.Popen((sys.executable, "-c", script)) as parent:
-        child = int(wait_for(lambda: pid.exists() and pid.read_text(), "the child"))
+        child = int(wait_for(lambda: written(pid), "the child"))
         assert processes.start_mark(child)
         os.kill(parent.pid, signal.SIGKILL)
         wait_for(lambda: not processes.start_mark(child), "the child to die with its parent")

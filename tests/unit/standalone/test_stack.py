@@ -95,7 +95,7 @@ def test_a_runner_that_is_registered_again_gets_new_workers_though_its_descripti
     )
     before, after = (stack.agents(MACHINE, [entry]) for entry in (first, again))
     change = stack.change(before, after)
-    assert (change.stop, [part.name for part in change.start]) == ({"runner-flip"}, ["runner-flip"])
+    assert (change.stop, [part.name for part in change.start]) == (frozenset({"runner-flip"}), ["runner-flip"])
     assert stack.change(before, stack.agents(MACHINE, [first])) == Change(frozenset(), ())
 
 
@@ -124,9 +124,9 @@ def test_parts_stop_within_ten_seconds_altogether() -> None:
 
 
 def test_servers_of_somebody_else_are_no_parts() -> None:
-    both = stack.servers(MACHINE, Path("/bin/nats-server"), Path("/bin/weed"))
+    both = stack.backing_services(MACHINE, Path("/bin/nats-server"), Path("/bin/weed"))
     assert [part.name for part in both] == ["nats", "store"]
-    assert stack.servers(MACHINE, None, None) == ()
+    assert stack.backing_services(MACHINE, None, None) == ()
 
 
 def test_somebody_elses_servers_are_shown_without_their_passwords() -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from auteur_client.actions.session import connect, for_each
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.terminal import say
 from auteur_contracts.vocabulary import ApiStatus
 
 
-def cancel(names: Sequence[str], server: str | None) -> Exit:
+def cancel(names: Sequence[str], server: str | None) -> ExitCode:
     with connect(server) as client:
 
         def one(name: str) -> None:
@@ -19,12 +19,12 @@ def cancel(names: Sequence[str], server: str | None) -> Exit:
         return for_each(names, one)
 
 
-def retry(names: Sequence[str], server: str | None) -> Exit:
+def retry(names: Sequence[str], server: str | None) -> ExitCode:
     with connect(server) as client:
         return for_each(names, lambda name: say(f"generationjob/{client.retry(name).job_id} created, retry of {name}"))
 
 
-def delete(names: Sequence[str], server: str | None) -> Exit:
+def delete(names: Sequence[str], server: str | None) -> ExitCode:
     with connect(server) as client:
 
         def one(name: str) -> None:

@@ -12,10 +12,10 @@ from rich.live import Live
 
 from auteur_client.actions.session import connect, job_name
 from auteur_client.actions.show import save_outputs
-from auteur_client.board import Board, exit_of
+from auteur_client.board import Board, exit_code_of
 from auteur_client.client import Client, JobFilter
 from auteur_client.errors import FinishTimeout
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.render import ending_line, failure_text, job_table, moment_line
 from auteur_client.stream import EventStream
 from auteur_client.terminal import complain, note, say, screen, table_text
@@ -38,7 +38,7 @@ Show = Callable[[Board], None]
 
 def watch(
     names: Sequence[str], project: str | None, timeout: float | None, folder: Path | None, server: str | None
-) -> Exit:
+) -> ExitCode:
     with connect(server) as client:
         if names:
             board = Board(tuple(client.get(job_name(name)) for name in names))
@@ -46,7 +46,7 @@ def watch(
             board = Board(_unfinished(client, project))
         if not board.jobs:
             note("no job is waiting or running; see what there was: auteur get")
-            return Exit.OK
+            return ExitCode.OK
         return finish(client, show_until_finished(client, board, timeout), folder)
 
 
@@ -60,7 +60,7 @@ def _unfinished(client: Client, project: str | None) -> tuple[GenerationReply, .
     return tuple(job for job in found.values() if not job.status.finished)
 
 
-def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = False) -> Exit:
+def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = False) -> ExitCode:
     """The last words on jobs that have ended: files saved, failures explained, one exit code."""
     for job in board.jobs:
         if job.status is ApiStatus.DONE and folder is not None:
@@ -73,7 +73,7 @@ def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = F
             say(ending_line(job))
         for warning in job.warnings:
             note(f"warning: {job.job_id}: {warning}", style="yellow")
-    return exit_of(job.status for job in board.jobs)
+    return exit_code_of(job.status for job in board.jobs)
 
 
 def show_until_finished(client: Client, board: Board, timeout: float | None) -> Board:
@@ -178,12 +178,12 @@ def _pump(stream: EventStream[ServerMessage], inbox: "queue.SimpleQueue[ServerMe
         return  # polls carry on; they also say what is wrong
 
 
-def logs(name: str, *, follow: bool, server: str | None) -> Exit:
+def logs(name: str, *, follow: bool, server: str | None) -> ExitCode:
     styles = {"warning": "yellow", "error": "red", "debug": "dim"}
     with connect(server) as client:
         for line in client.logs(job_name(name), follow_on=follow):
             say(line.line, style=styles.get(line.level, ""))
-    return Exit.OK
+    return ExitCode.OK
 
 
 def current(client: Client, names: Sequence[str]) -> tuple[GenerationReply, ...]:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from auteur_client.actions.session import connect
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.failures import complaint_of_values
 from auteur_client.terminal import say, say_json
 from auteur_contracts.errors import InvalidRequest
@@ -33,7 +33,7 @@ class Document:
     value: Any
 
 
-def apply(files: Sequence[str], server: str | None, output: str) -> Exit:
+def apply(files: Sequence[str], server: str | None, output: str) -> ExitCode:
     resources = [resource_of(document) for file in files for document in documents(file, _read(file))]
     if not resources:
         raise InvalidRequest(f"{', '.join(files)}: no resource in it")
@@ -45,7 +45,7 @@ def apply(files: Sequence[str], server: str | None, output: str) -> Exit:
             else:
                 said = f"{told.kind.lower()}/{told.name}"
                 say(said if output == "name" else f"{said} {told.outcome}")
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _read(file: str) -> str:

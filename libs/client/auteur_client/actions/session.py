@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import httpx
 
 from auteur_client.client import Client
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.failures import complaint_of
 from auteur_client.home import server_url
 from auteur_client.retry import Patience
@@ -33,9 +33,9 @@ def job_name(text: str) -> str:
     return name
 
 
-def for_each(names: Iterable[str], action: Callable[[str], None]) -> Exit:
+def for_each(names: Iterable[str], action: Callable[[str], None]) -> ExitCode:
     """Every name gets its turn; the first error decides the exit code."""
-    ended = Exit.OK
+    ended = ExitCode.OK
     for name in names:
         try:
             action(job_name(name))

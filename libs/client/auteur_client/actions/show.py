@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from auteur_client.actions.session import connect, job_name
-from auteur_client.asking import describe_parameters
+from auteur_client.arguments import describe_parameters
 from auteur_client.client import Client, JobFilter
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.render import (
     absolute,
     describe_lines,
@@ -29,7 +29,7 @@ from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply, OutputReply
 
 
-def get(names: Sequence[str], wanted: JobFilter, limit: int, output: str, server: str | None) -> Exit:
+def get(names: Sequence[str], wanted: JobFilter, limit: int, output: str, server: str | None) -> ExitCode:
     with connect(server) as client:
         if names:
             jobs = [client.get(job_name(name)) for name in names]
@@ -48,7 +48,7 @@ def get(names: Sequence[str], wanted: JobFilter, limit: int, output: str, server
                 say_table(job_table(jobs, datetime.now(UTC), wide=output == "wide"))
             case _:
                 note('no jobs; ask for one: auteur create "a large red star on a blue background"')
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _json(job: GenerationReply) -> dict[str, object]:
@@ -61,13 +61,13 @@ def _yaml(job: GenerationReply) -> str:
     return yaml.safe_dump(job.resource, sort_keys=False, allow_unicode=True)
 
 
-def describe(name: str, server: str | None) -> Exit:
+def describe(name: str, server: str | None) -> ExitCode:
     with connect(server) as client:
         job = client.get(job_name(name))
         job = job.model_copy(update={"outputs": tuple(absolute(out, client.base_url) for out in job.outputs)})
         for line in describe_lines(job, _status(client, job.job_id), datetime.now(UTC)):
             say(line)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _status(client: Client, name: str) -> GenerationJobStatus | None:
@@ -77,7 +77,7 @@ def _status(client: Client, name: str) -> GenerationJobStatus | None:
         return None
 
 
-def outputs(name: str, folder: Path | None, output: str, server: str | None) -> Exit:
+def outputs(name: str, folder: Path | None, output: str, server: str | None) -> ExitCode:
     with connect(server) as client:
         job = client.get(job_name(name))
         if not job.outputs and job.status is not ApiStatus.DONE:
@@ -93,7 +93,7 @@ def outputs(name: str, folder: Path | None, output: str, server: str | None) -> 
                 say(out.name)
         elif folder is None:
             say_table(output_table([absolute(out, client.base_url) for out in job.outputs]))
-    return Exit.OK
+    return ExitCode.OK
 
 
 def save_outputs(client: Client, job: GenerationReply, folder: Path, *, quiet: bool = False) -> None:
@@ -123,26 +123,26 @@ def save(client: Client, name: str, out: OutputReply, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def functions(name: str | None, output: str, server: str | None) -> Exit:
+def functions(name: str | None, output: str, server: str | None) -> ExitCode:
     with connect(server) as client:
         found = [entry for entry in client.functions() if name in (None, entry.name)]
     if name is not None and not found:
         raise NotFound(f'there is no function "{name}"', hint="see what there is: auteur functions")
     if output == "json":
         say_json({"items": [entry.model_dump(mode="json") for entry in found]})
-        return Exit.OK
+        return ExitCode.OK
     if output == "name":
         for function in dict.fromkeys(entry.name for entry in found):
             say(function)
-        return Exit.OK
+        return ExitCode.OK
     if not found:
         note("no runner has registered yet; auteur status says how the parts are")
-        return Exit.OK
+        return ExitCode.OK
     say_table(function_table(found))
     if name is not None:
         for line in describe_parameters(found[0]):
             say(line)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def status_named(text: str | None) -> ApiStatus | None:

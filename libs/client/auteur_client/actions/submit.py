@@ -7,20 +7,20 @@ from typing import Any
 
 from auteur_client.actions.follow import current, finish, show_until_finished, wait
 from auteur_client.actions.session import connect
-from auteur_client.asking import (
+from auteur_client.arguments import (
     DEFAULT_FUNCTION,
     JobOutput,
     LocalFile,
     StoredFile,
     choose_function,
-    read_input,
-    read_words,
+    parse_arguments,
+    parse_input,
     typed_params,
     unknown_function,
 )
 from auteur_client.board import Board
 from auteur_client.client import Client
-from auteur_client.exits import Exit
+from auteur_client.exit_codes import ExitCode
 from auteur_client.terminal import say, say_json
 from auteur_contracts.errors import Code, InvalidRequest, Unavailable
 from auteur_contracts.model import JsonObject
@@ -28,7 +28,7 @@ from auteur_contracts.web.http import CreatedGeneration, CreateGeneration, Funct
 
 
 @dataclass(frozen=True)
-class Asked:
+class Submission:
     words: Sequence[str]
     options: Mapping[str, Any]
     """Fields of CreateGeneration that were given; absent is the server's default."""
@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Then:
+class FollowUp:
     """What happens after the submission."""
 
     watch: bool
@@ -51,46 +51,46 @@ class Then:
         return self.watch or self.wait or self.folder is not None
 
 
-def create(asked: Asked, then: Then, server: str | None) -> Exit:
+def create(submission: Submission, follow_up: FollowUp, server: str | None) -> ExitCode:
     with connect(server) as client:
-        request = request_of(asked, client.functions())
-        request["inputs"] = [_input(client, text, request.get("project")) for text in asked.inputs]
-        created = client.create(CreateGeneration.model_validate(request), key=asked.key)
+        request = build_request(submission, client.functions())
+        request["inputs"] = [_input(client, text, request.get("project")) for text in submission.inputs]
+        created = client.create(CreateGeneration.model_validate(request), key=submission.key)
         names = created.jobs or (created.job_id,)
-        if not then.waits:
-            _announce(created, names, then.output)
-            return Exit.OK
+        if not follow_up.waits:
+            _announce(created, names, follow_up.output)
+            return ExitCode.OK
         board = Board(current(client, names))
-        if then.watch and not then.output:
-            board = show_until_finished(client, board, then.timeout)
+        if follow_up.watch and not follow_up.output:
+            board = show_until_finished(client, board, follow_up.timeout)
         else:
-            board = wait(client, board, then.timeout)
-        ended = finish(client, board, then.folder, quiet=bool(then.output))
-        _report(board, then.output)
+            board = wait(client, board, follow_up.timeout)
+        ended = finish(client, board, follow_up.folder, quiet=bool(follow_up.output))
+        _report(board, follow_up.output)
         return ended
 
 
-def request_of(asked: Asked, catalogue: Sequence[FunctionReply]) -> JsonObject:
+def build_request(submission: Submission, catalogue: Sequence[FunctionReply]) -> JsonObject:
     """What to send, without the inputs: files are uploaded only for a request that makes sense. Pure."""
     if not catalogue:  # then no word can be told to be a function, and there is nobody to serve it
         raise Unavailable("no runner is registered yet, or none has come up", code=Code.CATALOGUE_EMPTY)
     known = [entry.name for entry in catalogue]
-    words = read_words(asked.words, known)
+    words = parse_arguments(submission.words, known)
     function = words.function or DEFAULT_FUNCTION
-    entry = choose_function(catalogue, function, asked.options.get("runner"))
+    entry = choose_function(catalogue, function, submission.options.get("runner"))
     params = typed_params(entry, words.params) if entry else dict(words.params)
     if entry is None and words.params:
         raise unknown_function(function, known)
-    for text in asked.inputs:
-        read_input(text)
+    for text in submission.inputs:
+        parse_input(text)
     prompt = {} if words.prompt is None else {"prompt": words.prompt}
-    request = {"function": function, **prompt, "params": params, **asked.options}
+    request = {"function": function, **prompt, "params": params, **submission.options}
     CreateGeneration.model_validate(request)
     return request
 
 
 def _input(client: Client, text: str, project: str | None) -> JsonObject:
-    name, source = read_input(text)
+    name, source = parse_input(text)
     match source:
         case StoredFile(uri):
             return {"name": name, "uri": uri}

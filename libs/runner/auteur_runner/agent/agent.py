@@ -24,7 +24,6 @@ from auteur_contracts.orders import (
     TerminationMessage,
     WorkerState,
 )
-from auteur_contracts.resources import Tier
 from auteur_kit import streams, telemetry, trace
 from auteur_kit.backoff import Backoff
 from auteur_kit.bus import Bus, Consumer, Delivery, TooLarge
@@ -34,13 +33,13 @@ from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions, termination
 from auteur_runner.agent.attempt import Attempt, Surroundings
+from auteur_runner.agent.cgroup import Cgroup
 from auteur_runner.agent.decisions import Stop
 from auteur_runner.agent.facts import Facts
-from auteur_runner.agent.memory import ControlGroup
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentTimes, Identity
-from auteur_runner.process import Launch, SetupFailed
-from auteur_runner.worker import Worker
+from auteur_runner.agent.setup import Setup
+from auteur_runner.process import SetupFailed
 
 T = TypeVar("T")
 log = get_logger()
@@ -102,7 +101,7 @@ class Agent:
         identity: Identity,
         times: AgentTimes,
         bus: Bus,
-        tier: Tier | None,
+        setup: Setup,
         pod: Pod = _NOWHERE,
         now: Clock = utc_now,
     ) -> None:
@@ -110,7 +109,7 @@ class Agent:
         self._pod = pod
         self._times = times
         self._bus = bus
-        self._tier = tier
+        self._setup = setup
         self._now = now
         self._facts = Facts(bus)
         self._condition = Condition()
@@ -125,8 +124,8 @@ class Agent:
         self._word: TerminationMessage | None = None
         self._said = 0
         self._beats = 0
-        launch = Launch(identity.python, identity.target, identity.directory)
-        self._worker = Worker(launch, self._hear_log)
+        self._worker = setup.worker
+        self._worker.on_log = self._hear_log
         self._around = Surroundings(
             worker=self._worker,
             worker_id=identity.worker,
@@ -135,7 +134,7 @@ class Agent:
             say=self._say_fact,
             now=now,
             cancel_grace=times.cancel_grace,
-            memory=ControlGroup(),
+            memory=Cgroup(),
         )
 
     def leave(self) -> None:
@@ -164,7 +163,7 @@ class Agent:
                 await self._drain()
         finally:
             await _end(serving)
-            await self._worker.close()
+            await self._setup.close()
             await self._facts.settle(1)
             await _end(leaving, teller, heart)
             self._be(WorkerState.DRAINING)
@@ -191,7 +190,7 @@ class Agent:
         while not self._leaving.is_set():
             self._be(WorkerState.STARTING)
             try:
-                await self._set_up()
+                await self._setup.finish()
             except SetupFailed as error:
                 log.error("setup failed", message=error.failure.message, tail=error.failure.log_tail)  # noqa: TRY400 -- theirs
                 self._be(WorkerState.BROKEN, message=error.failure.message[:512])
@@ -201,21 +200,6 @@ class Agent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.next()):
                     await self._leaving.wait()
-
-    async def _set_up(self) -> None:
-        described = await self._worker.describe()
-        if wrong := decisions.refused_runner(described, self._who.runner):
-            raise SetupFailed(decisions.broken(wrong))
-        self._tier = self._tier or decisions.first_tier(described)
-        try:
-            async with asyncio.timeout(described.spec.setup_timeout.total_seconds()):
-                async for event in self._worker.prepare(self._tier):
-                    if isinstance(event, protocol.Progressed):
-                        log.info("setting up", phase=event.progress.phase)
-        except TimeoutError as error:
-            await self._worker.close()
-            took = described.spec.setup_timeout.total_seconds()
-            raise SetupFailed(decisions.broken(f"setup took longer than its timeout of {took:g} s")) from error
 
     async def _serve_one(self, order: Order, traceparent: str) -> TerminationMessage:
         """The claim comes first, then the setup: one that fails is the attempt's failure, and somebody hears of it."""

@@ -22,8 +22,8 @@ from auteur_kit.logs import get_logger
 from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions
+from auteur_runner.agent.cgroup import Cgroup
 from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
-from auteur_runner.agent.memory import ControlGroup
 from auteur_runner.agent.phases import Phases
 from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
@@ -54,7 +54,7 @@ class Surroundings:
     say: Callable[[Order, str, decisions.WorkerFact], None]
     now: Clock
     cancel_grace: timedelta
-    memory: ControlGroup
+    memory: Cgroup
 
 
 class Attempt:

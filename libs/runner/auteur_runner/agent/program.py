@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -20,14 +21,17 @@ from auteur_contracts.errors import InvalidRequest, Unavailable
 from auteur_contracts.orders import Order, TerminationMessage
 from auteur_contracts.resources import Tier
 from auteur_kit import logs, telemetry
-from auteur_kit.bus import Bus
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
 from auteur_runner.agent import termination
-from auteur_runner.agent.agent import Agent
-from auteur_runner.agent.first import stand_in_front
+from auteur_runner.agent.init import fork_behind_init
 from auteur_runner.agent.pod import Pod
 from auteur_runner.agent.settings import AgentOptions, AgentSettings, Identity
+from auteur_runner.agent.setup import Setup
+
+if TYPE_CHECKING:
+    from auteur_kit.bus import Bus
+    from auteur_runner.agent.agent import Agent
 
 log = get_logger()
 _CONNECT_TRY = timedelta(seconds=3)
@@ -48,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("name whom to serve: --runner and --target, or AUTEUR_AGENT__RUNNER and AUTEUR_AGENT__TARGET")
     _keep_to_ourselves()
     if os.getpid() == 1:
-        stand_in_front()
+        fork_behind_init()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
     send_spans = telemetry.configure(settings.telemetry, service="agent", instance=identity.worker)
@@ -123,6 +127,7 @@ class _Life:
         self._nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
         self._options = options
         self._traceparent = settings.traceparent
+        self._setup = Setup(identity, options.tier)
         self._pod = _pod(options)
         self._stopping = asyncio.Event()
 
@@ -136,14 +141,18 @@ class _Life:
         return os.EX_OK
 
     async def _serve(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                async with self._agent() as agent:
-                    await agent.run()
-            except Unavailable as error:
-                await self._wait_for_nats(error)
-            else:
-                return
+        self._setup.begin()  # a pool's worker loads the same whatever it will be asked: NATS need not be there for that
+        try:
+            while not self._stopping.is_set():
+                try:
+                    async with self._agent() as agent:
+                        await agent.run()
+                except Unavailable as error:
+                    await self._wait_for_nats(error)
+                else:
+                    return
+        finally:
+            await self._setup.close()
 
     async def _serve_one(self, order: Order) -> TerminationMessage:
         """NATS is waited for as long as for a claim's answer."""
@@ -169,10 +178,11 @@ class _Life:
                 await self._stopping.wait()
 
     @contextlib.asynccontextmanager
-    async def _agent(self) -> AsyncIterator[Agent]:
+    async def _agent(self) -> AsyncIterator["Agent"]:
         """On a connection of its own, told to leave when we are. Raises Unavailable."""
-        async with Bus.connect(self._nats, name=self._who.worker) as bus:
-            agent = Agent(self._who, self._options, bus, self._options.tier, self._pod)
+        bus_type, agent_type = await asyncio.to_thread(_import_agent)
+        async with bus_type.connect(self._nats, name=self._who.worker) as bus:
+            agent = agent_type(self._who, self._options, bus, self._setup, self._pod)
 
             async def leave_when_told() -> None:
                 await self._stopping.wait()
@@ -183,6 +193,14 @@ class _Life:
                 yield agent
             finally:
                 waiting.cancel()
+
+
+def _import_agent() -> tuple[type["Bus"], type["Agent"]]:
+    """In a thread, while the child starts: the clients of NATS and S3 take longer to import than it does."""
+    from auteur_kit.bus import Bus  # noqa: PLC0415  -- that is what this is for
+    from auteur_runner.agent.agent import Agent  # noqa: PLC0415
+
+    return Bus, Agent
 
 
 def _keep_to_ourselves() -> None:

@@ -1,0 +1,153 @@
+"""What the control plane hears over NATS, and how each message is settled: acknowledged when what it asked for is
+durable, delivered again when it may succeed later, given up when it never will.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from pydantic import ValidationError
+
+from auteur_contracts import subjects
+from auteur_contracts.commands import ListedJobs, ListJobs
+from auteur_contracts.errors import Unavailable
+from auteur_contracts.events import Envelope
+from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report
+from auteur_control.claims import Claims
+from auteur_control.commands import Commands, Rest
+from auteur_control.errors import ResourceError
+from auteur_control.progress import ProgressWriter
+from auteur_control.queries import Queries
+from auteur_control.reports import Reports
+from auteur_kit import streams, telemetry, trace
+from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_kit.logs import get_logger
+
+log = get_logger()
+_REPEAT = 5.0
+"""Seconds after which a message that could not be settled is delivered again."""
+_AT_ONCE = 128
+_MOST_FAULTS = 5
+"""Deliveries of a message that ends in a fault of ours each time: then it is given up."""
+_DURABLE = "engine"
+"""The consumers' name, on one machine and on a cluster: whoever controls goes on where the last one ended."""
+LATER = (Unavailable, ResourceError)
+"""What is somebody else's trouble, and passes."""
+
+
+class Messaging:
+    def __init__(
+        self,
+        bus: Bus,
+        commands: Commands,
+        claims: Claims,
+        reports: Reports,
+        progress: ProgressWriter,
+        queries: Queries,
+        on_heartbeat: Callable[[Heartbeat], Awaitable[None]],
+    ) -> None:
+        self._bus = bus
+        self._commands = commands
+        self._claims = claims
+        self._reports = reports
+        self._progress = progress
+        self._queries = queries
+        self._on_heartbeat = on_heartbeat
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def subscribe(self) -> None:
+        """From here on workers are heard and questions answered."""
+        await self._bus.listen(subjects.HEARTBEATS, self._heartbeat)
+        for fact in (subjects.Fact.PROGRESSED, subjects.Fact.PREVIEWED):
+            await self._bus.listen(subjects.events(subjects.JOB, fact), self._hear_progress)
+        await self._bus.answer(subjects.CLAIMS, self._answer_claim)
+        await self._bus.answer(subjects.queries(subjects.JOB, "list"), self._answer_list)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        commands = Consumer(streams.COMMANDS, _DURABLE, subjects.COMMANDS, batch=_AT_ONCE)
+        reports = Consumer(streams.REPORTS, _DURABLE, subjects.REPORTS, batch=_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bus.consume(commands, self._take_commands))
+            group.create_task(self._bus.consume(reports, self._take_reports))
+
+    # ── what is answered at once ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _heartbeat(self, _subject: str, data: bytes) -> None:
+        await self._on_heartbeat(Heartbeat.model_validate_json(data))
+
+    async def _hear_progress(self, _subject: str, data: bytes) -> None:
+        self._progress.hear(Envelope.model_validate_json(data))
+
+    async def _answer_claim(self, _subject: str, data: bytes) -> Grant | ClaimRefused:
+        return await self._claims.answer(ClaimRequest.model_validate_json(data))
+
+    async def _answer_list(self, subject: str, data: bytes) -> ListedJobs:
+        asked = subjects.parse(subject)
+        if not isinstance(asked, subjects.JobQuery):
+            raise TypeError(subject)
+        return self._queries.list(asked.namespace, ListJobs.model_validate_json(data))
+
+    # ── what is acknowledged ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _take_commands(self, batch: list[Delivery]) -> None:
+        """Those about one job in their order, those about different ones at once."""
+        by_job: dict[str, list[Delivery]] = {}
+        for delivery in batch:
+            by_job.setdefault(delivery.subject.rpartition(".")[0], []).append(delivery)
+        await asyncio.gather(*(self._obey_in_order(deliveries) for deliveries in by_job.values()))
+
+    async def _obey_in_order(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            await self._settle(delivery, self._obey(delivery), self._commands.give_up)
+
+    async def _obey(self, delivery: Delivery) -> Rest | None:
+        verb = delivery.subject.rpartition(".")[2]
+        parent = delivery.headers.get(trace.HEADER, "")
+        with telemetry.span(f"obey {verb}", parent=parent, kind=telemetry.Kind.CONSUMER):
+            return await self._commands.obey(delivery)
+
+    async def _take_reports(self, batch: list[Delivery]) -> None:
+        await asyncio.gather(*(self._settle(delivery, self._report(delivery), _lose) for delivery in batch))
+
+    async def _report(self, delivery: Delivery) -> None:
+        parent = delivery.headers.get(trace.HEADER, "")
+        with telemetry.span("take report", parent=parent, kind=telemetry.Kind.CONSUMER):
+            await self._reports.take(Report.model_validate_json(delivery.data))
+
+    async def _settle(
+        self,
+        delivery: Delivery,
+        work: Coroutine[Any, Any, object],
+        give_up: Callable[[Delivery, Exception], None],
+    ) -> None:
+        """`work` may return what is left to be done before the acknowledgement, which nobody else waits for."""
+        try:
+            rest = await work
+        except LATER as error:
+            log.warning("message waits", subject=delivery.subject, error=str(error), again_seconds=_REPEAT)
+            await delivery.nak(_REPEAT)
+        except (ValidationError, ValueError) as error:
+            log.warning("message not understood", subject=delivery.subject, error=str(error)[:500])
+            await delivery.ack()
+        except Exception as error:  # a fault of ours: neither lost at once nor back for ever
+            log.exception("message failed", subject=delivery.subject, deliveries=delivery.deliveries)
+            if delivery.deliveries < _MOST_FAULTS:
+                await delivery.nak(_REPEAT)
+            else:
+                give_up(delivery, error)
+                await delivery.ack()
+        else:
+            if asyncio.iscoroutine(rest):
+                self._spawn(self._settle(delivery, rest, _lose))
+            else:
+                await delivery.ack()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _lose(delivery: Delivery, error: Exception) -> None:
+    log.error("message given up", subject=delivery.subject, error=repr(error))

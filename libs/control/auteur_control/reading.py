@@ -1,0 +1,55 @@
+"""Stored resources → models. One that our models cannot read is told of, and never ends whoever reads."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from auteur_contracts.resources import GenerationJob, GenerationJobSpec, GenerationJobStatus, ObjectMeta
+from auteur_contracts.vocabulary import Reason
+from auteur_control.resources import Malformed
+from auteur_lifecycle.refusal import Refusal
+
+Read = GenerationJob | Malformed[GenerationJob]
+
+
+def read_job(raw: Mapping[str, Any]) -> Read:
+    """From JSON as the API server and our own table have it."""
+    try:
+        return GenerationJob.model_validate(raw)
+    except ValidationError as error:
+        return _malformed(raw, error)
+
+
+def job_of(read: Read) -> GenerationJob:
+    """As much of it as can be read."""
+    return read.resource if isinstance(read, Malformed) else read
+
+
+def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[GenerationJob]:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    meta = raw["metadata"]
+    kept = ObjectMeta.model_construct(  # whoever stores it made sure of these
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=meta.get("generation", 1),
+        resource_version=meta["resourceVersion"],
+        labels={},
+        annotations={},
+        creation_timestamp=_moment(meta.get("creationTimestamp")),
+        deletion_timestamp=_moment(meta.get("deletionTimestamp")),
+    )
+    try:
+        status = GenerationJobStatus.model_validate(raw.get("status", {}))
+    except ValidationError:  # whoever wrote it, it is put right
+        status = GenerationJobStatus()
+    job = GenerationJob.model_construct(metadata=kept, spec=GenerationJobSpec(), status=status)
+    return Malformed(job, Refusal(Reason.INVALID_REQUEST, said[:1000], where, "Delete it, and create it put right."))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,168 @@
+"""One function for every cause: look at a job and at all that belongs to it, decide once, make what is missing, write
+the status once if it changed. Running it twice in a row changes nothing.
+"""
+
+import time
+from datetime import datetime
+
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus
+from auteur_contracts.vocabulary import ConditionType, Reason
+from auteur_control.accounting import Accounting
+from auteur_control.carriers import Carriers
+from auteur_control.errors import Conflicted, Gone
+from auteur_control.fair_queue import Placement, Turn
+from auteur_control.resources import JobResources, Key, Malformed
+from auteur_control.work_queue import WorkQueue
+from auteur_kit import trace
+from auteur_kit.clock import Clock
+from auteur_kit.logs import get_logger
+from auteur_lifecycle import status as life
+from auteur_lifecycle.fleet import Fleet
+from auteur_lifecycle.refusal import Refusal
+
+log = get_logger()
+
+
+class JobReconciler:
+    """`bucket`: where inputs must lie."""
+
+    def __init__(
+        self,
+        jobs: JobResources,
+        carriers: Carriers,
+        accounting: Accounting,
+        fleet: Fleet,
+        queue: WorkQueue[Key],
+        *,
+        bucket: str,
+        clock: Clock,
+    ) -> None:
+        self._jobs = jobs
+        self._carriers = carriers
+        self._accounting = accounting
+        self._fleet = fleet
+        self._queue = queue
+        self._bucket = bucket
+        self._clock = clock
+
+    # ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def reconcile(self, key: Key) -> None:
+        async with self._jobs.hold(key):
+            match self._jobs.live(key):
+                case None:
+                    self._queue.forget(key)
+                    await self._carriers.clean_up(key)
+                case Malformed(resource=job, refusal=refusal):
+                    await self._jobs.update(job, life.refuse(job, refusal, self._clock()))
+                case GenerationJob() as job:
+                    try:
+                        await self._reconcile(job)
+                    except Conflicted:  # it has been read anew
+                        self._queue.add(key)
+                    except Gone:
+                        self.forget(key, job.metadata.uid)
+
+    async def _reconcile(self, job: GenerationJob) -> None:
+        now = self._clock()
+        status = self._next_status(job, now)
+        if _knows_no_runner(status) and await self._carriers.learn_runners(job.metadata.namespace):
+            status = self._next_status(job, now)
+        status = await self._carriers.observe(_with(job, status), now)
+        if life.ready_for_worker(_with(job, status)):
+            turn = self._take_turn(_with(job, status), now)
+            status = await self._carriers.start(_with(job, status), now) if isinstance(turn, Turn) else turn
+        else:
+            self._accounting.stand_down(job.metadata.uid, job.key)
+            if status.queue is not None:  # it stands in no queue any more
+                status = status.model_copy(update={"queue": None})
+        written = await self._jobs.update(job, life.recover(_with(job, status)))
+        await self._carriers.remove_strays(written, job.status)
+        self.set_timer(written)
+
+    def first_status(self, job: GenerationJob) -> GenerationJobStatus:
+        """Of a job that is about to be created: decided at once, with a worker if one is free."""
+        now = self._clock()
+        status = self._next_status(job, now)
+        if not life.ready_for_worker(_with(job, status)):
+            return status
+        turn = self._take_turn(_with(job, status), now)
+        return status if isinstance(turn, Turn) else turn
+
+    def _next_status(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
+        try:
+            status = life.next_status(job, self._seen(job), now)
+        except (ArithmeticError, LookupError, TypeError, AttributeError, AssertionError) as error:
+            if job.status.plan is not None:
+                raise
+            log.exception("job cannot be planned", job=job.metadata.name)
+            message = f"It cannot be planned, by a fault of Auteur: {error!r}."
+            status = life.refuse(job, Refusal(Reason.PLATFORM_FAILED, message, "", "Tell its maintainers."), now)
+        if status.trace_id or status is job.status:
+            return status
+        return status.model_copy(update={"trace_id": trace.trace_id(trace.parent_of(job))})
+
+    def _seen(self, job: GenerationJob) -> life.Seen:
+        namespace = job.metadata.namespace
+        silent = job.status.running and self._fleet.silent(job.status.worker, time.monotonic())
+        return life.Seen(
+            catalogue=self._carriers.catalogue(namespace),
+            lookup=lambda name: self._jobs.find((namespace, name)),
+            worker_silent=silent,
+            bucket=self._bucket,
+            platform=self._carriers.platform,
+        )
+
+    def set_timer(self, job: GenerationJob) -> None:
+        """Retries, deadlines and start deadlines come without an event."""
+        due, now = life.look_again_at(job), self._clock()
+        if due is not None:
+            self._queue.add_after(job.key, max(0.0, (due - now).total_seconds()) + 0.01)
+
+    def forget(self, key: Key, uid: str) -> None:
+        """The job was deleted."""
+        self._accounting.forget(key, uid)
+        self._queue.forget(key)
+        self._carriers.forget(key)
+        self.give_turns()
+
+    # ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_turn(self, job: GenerationJob, now: datetime) -> GenerationJobStatus | Turn:
+        """Dispatched to a worker, or why it waits; a turn where it gets a pod of its own."""
+        barred = self._carriers.bars(job, now)
+        if barred is not None:
+            self._accounting.stand_down(job.metadata.uid, job.key)
+            return barred
+        self._accounting.join(job)
+        self.give_turns(without=job.key)
+        granted = self._accounting.turn_of(job.key)
+        if granted is None:
+            return self._why_it_waits(job, now)
+        return life.dispatch(job, now) if granted.placement is Placement.WORKER else granted
+
+    def _why_it_waits(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
+        queue = self._accounting.queue
+        if queue.is_full(job.metadata.namespace):
+            why = f"Its namespace has as many jobs under way as it may: {queue.limits.per_namespace}."
+            return life.wait(job, Reason.WAITING_FOR_TURN, why, now)
+        return job.status
+
+    def give_turns(self, *, without: Key | None = None) -> None:
+        """While somebody can carry the next job. Those that got a turn are reconciled; `without`: but not this one."""
+        for key in self._accounting.give_turns():
+            if key != without:
+                self._queue.add(key)
+
+
+def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
+    return job.model_copy(update={"status": status})
+
+
+def _knows_no_runner(status: GenerationJobStatus) -> bool:
+    held = status.condition(ConditionType.ACCEPTED)
+    return held is not None and held.reason in (
+        Reason.UNKNOWN_FUNCTION,
+        Reason.UNKNOWN_RUNNER,
+        Reason.TIER_NOT_OFFERED,
+    )

@@ -1,0 +1,179 @@
+"""The first port: what is true. A tiny Kubernetes API over resources of one kind: find, list, watch, create, change at
+a version, delete. On one machine a table behind it, on a cluster custom resources, in tests a dictionary.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus, ObjectMeta
+from auteur_control.errors import Conflicted, Gone
+from auteur_lifecycle.refusal import Refusal
+
+Key = tuple[str, str]
+"""Namespace and name."""
+_TRIES = 8
+
+
+class Status(Protocol):
+    @property
+    def finished(self) -> bool: ...
+
+
+StatusT = TypeVar("StatusT", bound=Status)
+
+
+class Resource(Protocol):
+    """What GenerationJob, and each kind after it, has."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> Any: ...
+    @property
+    def status(self) -> Any: ...
+    @property
+    def key(self) -> Key: ...
+    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
+    def model_dump_json(self, *, exclude_none: bool = False) -> str: ...
+
+
+R = TypeVar("R", bound=Resource)
+
+
+@dataclass(frozen=True)
+class Malformed(Generic[R]):
+    """A resource that is stored and that our models cannot read."""
+
+    resource: R
+    """As much of it as can be read; its spec stands for nothing."""
+    refusal: Refusal
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change of what is wanted. Fields of the spec by their names in Python, annotations beside them."""
+
+    spec: Mapping[str, object] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expired:
+    key: Key
+    uid: str
+
+
+class Watcher(ABC, Generic[R, StatusT]):
+    """Who hears of changes, in their order, after they are durable."""
+
+    @abstractmethod
+    def on_seen(self, key: Key) -> None:
+        """It was made or changed, not by a status of ours."""
+
+    @abstractmethod
+    def on_written(self, before: StatusT, resource: R) -> None:
+        """A status of ours was written."""
+
+    @abstractmethod
+    def on_deleted(self, last: R, version: int) -> None:
+        """It is gone; this is how it was, and the version of its end."""
+
+
+class Resources(ABC, Generic[R, StatusT]):
+    """Lookups answer from memory with what was decided last; every method that writes returns when its write is
+    durable, also where nothing had to be changed. Raises the errors of `auteur_control.errors`.
+    """
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def find(self, key: Key) -> R | None:
+        """Finished ones too. One that cannot be read is not there for others."""
+
+    @abstractmethod
+    def live(self, key: Key) -> R | Malformed[R] | None:
+        """One that is not finished."""
+
+    @abstractmethod
+    def live_keys(self) -> Iterable[Key]: ...
+
+    @abstractmethod
+    def key_of(self, uid: str) -> Key | None:
+        """Of a live one."""
+
+    @abstractmethod
+    def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
+        """Those that nobody has archived yet, by name, and whether there are more: one, then as many as fit."""
+
+    @abstractmethod
+    def unarchived(self, most: int) -> Iterator[R]:
+        """Finished ones that nobody has archived."""
+
+    @abstractmethod
+    def expired(self, now: datetime, most: int) -> list[Expired]:
+        """Whose time to live is over."""
+
+    @abstractmethod
+    async def get(self, key: Key) -> R | None:
+        """As it is stored now; None where there is none, or none that can be read."""
+
+    @abstractmethod
+    def watch(self, watcher: Watcher[R, StatusT]) -> None:
+        """Changes from now on are told to the watcher: one at a time."""
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def hold(self, key: Key) -> AbstractAsyncContextManager[None]:
+        """Nobody else decides about this resource meanwhile, where looking and deciding are apart."""
+
+    @abstractmethod
+    async def create(self, resource: R, first: Callable[[R], StatusT]) -> R:
+        """Gives it uid and version. `first` decides its first status, for who can write both at once; elsewhere the
+        watcher's `on_seen` leads to it. Raises Exists, Invalid, Forbidden.
+        """
+
+    @abstractmethod
+    async def update(self, resource: R, status: StatusT) -> R:
+        """Under `hold`: its status, if the resource is still at its version. Raises Conflicted or Gone otherwise."""
+
+    @abstractmethod
+    async def patch(self, key: Key, patch: Patch) -> R | None:
+        """None where there is none, or nothing that can be changed any more."""
+
+    @abstractmethod
+    async def delete(self, key: Key, uid: str) -> bool:
+        """False where there was none of that uid."""
+
+    async def change(self, key: Key, decide: Callable[[R], StatusT]) -> R | None:
+        """Under `hold`. Decides anew when the resource has changed meanwhile. None where no live one can be read."""
+        for _ in range(_TRIES):
+            found = self.live(key)
+            if found is None or isinstance(found, Malformed):
+                return None
+            try:
+                return await self.update(found, decide(found))
+            except Conflicted:
+                continue
+            except Gone:
+                return None
+        raise Conflicted(f"change of {'/'.join(key)}", f"it changed {_TRIES} times while it was written")
+
+
+def patched(resource: R, patch: Patch) -> R:
+    """What a store of ours makes of a patch. Itself where nothing is changed; a changed spec is a new generation."""
+    meta, spec = resource.metadata, resource.spec.model_copy(update=dict(patch.spec))
+    annotations = {**meta.annotations, **patch.annotations}
+    if spec == resource.spec and annotations == meta.annotations:
+        return resource
+    generation = meta.generation + (spec != resource.spec)
+    meta = meta.model_copy(update={"annotations": annotations, "generation": generation})
+    return resource.model_copy(update={"metadata": meta, "spec": spec})
+
+
+JobResources = Resources[GenerationJob, GenerationJobStatus]
+JobWatcher = Watcher[GenerationJob, GenerationJobStatus]

@@ -1,0 +1,166 @@
+"""The two ports in memory, for tests: small, stateful, and held to what the real ones do by the same suite."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Generic
+
+from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
+from auteur_control.carriers import Carriers, Catalogue
+from auteur_control.errors import Conflicted, Exists, Gone
+from auteur_control.kinds import Kind
+from auteur_control.readiness import TierSeen, readiness
+from auteur_control.resources import Expired, Key, Patch, R, Resources, StatusT, Watcher, patched
+from auteur_kit.clock import Clock
+from auteur_lifecycle.capabilities import ONE_MACHINE
+from auteur_lifecycle.fleet import Fleet
+
+
+class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
+    """`writable` holds up every write while it is cleared, as a disk or an API server that is slow."""
+
+    def __init__(self, kind: Kind[R, StatusT], clock: Clock) -> None:
+        self._kind = kind
+        self._clock = clock
+        self._stored: dict[Key, R] = {}
+        self._version = 0
+        self._locks: dict[Key, asyncio.Lock] = {}
+        self._watchers: list[Watcher[R, StatusT]] = []
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def find(self, key: Key) -> R | None:
+        return self._stored.get(key)
+
+    def live(self, key: Key) -> R | None:
+        found = self._stored.get(key)
+        return None if found is None or found.status.finished else found
+
+    def live_keys(self) -> Iterable[Key]:
+        return [key for key in self._stored if self.live(key)]
+
+    def key_of(self, uid: str) -> Key | None:
+        return next((key for key, found in self._stored.items() if found.metadata.uid == uid), None)
+
+    def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
+        wanted = sorted(key for key in self._stored if key[0] == namespace and key[1] > after)
+        kept = [found for key in wanted if not self._kind.is_archived(found := self._stored[key])]
+        weight, page = 0, list[R]()
+        for found in kept[:limit]:
+            weight += len(found.model_dump_json(exclude_none=True))
+            if page and weight > most_bytes:
+                break
+            page.append(found)
+        return page, len(page) < len(kept)
+
+    def unarchived(self, most: int) -> Iterator[R]:
+        ended = [found for found in self._stored.values() if found.status.finished]
+        yield from [found for found in ended if not self._kind.is_archived(found)][:most]
+
+    def expired(self, now: datetime, most: int) -> list[Expired]:
+        due = [
+            Expired(key, found.metadata.uid)
+            for key, found in self._stored.items()
+            if (until := self._kind.expires_at(found)) is not None and until <= now
+        ]
+        return due[:most]
+
+    async def get(self, key: Key) -> R | None:
+        return self._stored.get(key)
+
+    def watch(self, watcher: Watcher[R, StatusT]) -> None:
+        self._watchers.append(watcher)
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: Key) -> AsyncIterator[None]:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            yield
+
+    async def create(self, resource: R, first: Callable[[R], StatusT]) -> R:
+        await self.writable.wait()
+        if resource.key in self._stored:
+            raise Exists(f"create {'/'.join(resource.key)}", "the name is taken")
+        created = resource.metadata.creation_timestamp or self._clock()
+        identity = {"uid": str(uuid.uuid4()), "generation": 1, "creation_timestamp": created}
+        made = resource.model_copy(update={"metadata": resource.metadata.model_copy(update=identity)})
+        kept = self._keep(made.model_copy(update={"status": first(made)}))
+        for watcher in self._watchers:
+            watcher.on_written(made.status, kept)
+        return kept
+
+    async def update(self, resource: R, status: StatusT) -> R:
+        await self.writable.wait()
+        known = self._stored.get(resource.key)
+        if known is None or known.metadata.uid != resource.metadata.uid:
+            raise Gone(f"update {'/'.join(resource.key)}", "it was deleted")
+        if known.metadata.resource_version != resource.metadata.resource_version:
+            raise Conflicted(f"update {'/'.join(resource.key)}", "it has changed since")
+        if status == resource.status:
+            return known
+        kept = self._keep(resource.model_copy(update={"status": status}))
+        for watcher in self._watchers:
+            watcher.on_written(resource.status, kept)
+        return kept
+
+    async def patch(self, key: Key, patch: Patch) -> R | None:
+        await self.writable.wait()
+        known = self.live(key)
+        if known is None:
+            return None
+        changed = patched(known, patch)
+        if changed is not known:
+            changed = self._keep(changed)
+            for watcher in self._watchers:
+                watcher.on_seen(key)
+        return changed
+
+    async def delete(self, key: Key, uid: str) -> bool:
+        await self.writable.wait()
+        known = self._stored.get(key)
+        if known is None or known.metadata.uid != uid:
+            return False
+        del self._stored[key]
+        self._version += 1
+        for watcher in self._watchers:
+            watcher.on_deleted(known, self._version)
+        return True
+
+    def _keep(self, resource: R) -> R:
+        self._version += 1
+        meta = resource.metadata.model_copy(update={"resource_version": str(self._version)})
+        kept = resource.model_copy(update={"metadata": meta})
+        self._stored[kept.key] = kept
+        return kept
+
+
+MemoryJobs = MemoryResources[GenerationJob, GenerationJobStatus]
+
+
+class GivenRunners(Carriers):
+    """Runners that the test offers in one namespace; whoever sends heartbeats for their pools is a worker."""
+
+    platform = ONE_MACHINE
+
+    def __init__(self, fleet: Fleet, namespace: str, *runners: FunctionRunner) -> None:
+        self._fleet = fleet
+        self._namespace = namespace
+        self.runners = runners
+
+    def catalogue(self, namespace: str) -> Catalogue:  # noqa: ARG002  # the same for all
+        return tuple(self._with_readiness(runner) for runner in self.runners)
+
+    def catalogues(self) -> Mapping[str, Catalogue]:
+        return {self._namespace: self.catalogue(self._namespace)}
+
+    def _with_readiness(self, runner: FunctionRunner) -> FunctionRunner:
+        beats = self._fleet.of_runner(runner.metadata.name)
+        return runner.model_copy(update={"status": readiness([TierSeen(tier, beats) for tier in runner.spec.tiers])})
+
+    def bars(self, job: GenerationJob, now: datetime) -> GenerationJobStatus | None:  # noqa: ARG002
+        return None

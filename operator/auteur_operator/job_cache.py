@@ -1,0 +1,137 @@
+"""The GenerationJobs of the cluster in memory, as the API server last showed them or took them from us. The newest
+resourceVersion wins, wherever it came from. Finished ones are kept as text: they are many, and seldom asked for.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from auteur_contracts.resources import GenerationJob
+from auteur_control.reading import Read, job_of
+from auteur_control.resources import Expired, Key
+from auteur_lifecycle.expiry import expires_at
+
+
+@dataclass(frozen=True)
+class Finished:
+    version: int
+    uid: str
+    text: bytes
+    archived: bool
+    expires: datetime | None
+
+    @property
+    def job(self) -> GenerationJob:
+        return GenerationJob.model_validate_json(self.text)
+
+
+class JobCache:
+    def __init__(self, archived: Collection[str] = ()) -> None:
+        self._archived = frozenset(archived)
+        """Namespaces in which a finished job stays until a gateway has it."""
+        self._live: dict[Key, Read] = {}
+        self._finished: dict[Key, Finished] = {}
+        self._keys: dict[str, Key] = {}
+
+    # ── keeping ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def version(self, key: Key) -> int:
+        """0: not known."""
+        finished = self._finished.get(key)
+        if finished is not None:
+            return finished.version
+        known = self._live.get(key)
+        return 0 if known is None else int(job_of(known).metadata.resource_version)
+
+    def take(self, seen: Read) -> bool:
+        """False where it is no news."""
+        job = job_of(seen)
+        key, version = job.key, int(job.metadata.resource_version)
+        if version <= self.version(key):
+            return False
+        self._keys.pop(self.uid(key), None)  # of one that was deleted, and this one made anew under its name
+        self._keys[job.metadata.uid] = key
+        if job.status.finished:
+            self._live.pop(key, None)
+            self._finished[key] = self._keep(job, version)
+            return True
+        self._finished.pop(key, None)
+        self._live[key] = seen
+        return True
+
+    def drop(self, key: Key, uid: str) -> GenerationJob | None:
+        """It was deleted. Another one of its name stays. Returns what it was."""
+        if self._keys.get(uid) != key or self.uid(key) != uid:
+            return None
+        del self._keys[uid]
+        finished = self._finished.pop(key, None)
+        last = self._live.pop(key, None)
+        if last is not None:
+            return job_of(last)
+        return None if finished is None else finished.job
+
+    def _keep(self, job: GenerationJob, version: int) -> Finished:
+        status = job.status
+        if job.metadata.namespace not in self._archived and status.archived_time is None:
+            status = status.model_copy(update={"archived_time": status.completion_time})
+        expires = expires_at(job.model_copy(update={"status": status}))
+        text = job.model_dump_json(exclude_none=True).encode()
+        return Finished(version, job.metadata.uid, text, job.status.archived_time is not None, expires)
+
+    # ── looking up ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    @property
+    def finished_count(self) -> int:
+        return len(self._finished)
+
+    def live(self, key: Key) -> Read | None:
+        """One that is not finished."""
+        return self._live.get(key)
+
+    def find(self, key: Key) -> GenerationJob | None:
+        """Finished ones too. One that cannot be read is not there for others."""
+        known = self._live.get(key)
+        if isinstance(known, GenerationJob):
+            return known
+        finished = self._finished.get(key)
+        return None if finished is None else finished.job
+
+    def uid(self, key: Key) -> str:
+        finished = self._finished.get(key)
+        if finished is not None:
+            return finished.uid
+        known = self._live.get(key)
+        return "" if known is None else job_of(known).metadata.uid
+
+    def key_of(self, uid: str) -> Key | None:
+        return self._keys.get(uid)
+
+    def all_keys(self) -> list[Key]:
+        return [*self._live, *self._finished]
+
+    def live_keys(self) -> list[Key]:
+        return list(self._live)
+
+    def expired(self, now: datetime, most: int) -> list[Expired]:
+        due = (
+            Expired(key, finished.uid)
+            for key, finished in self._finished.items()
+            if finished.expires is not None and now >= finished.expires
+        )
+        return list(islice(due, most))
+
+    def unarchived(self) -> Iterator[GenerationJob]:
+        """Finished, and no gateway has said that it has them."""
+        for finished in list(self._finished.values()):
+            if not finished.archived:
+                yield finished.job
+
+    def in_namespace(self, namespace: str) -> list[str]:
+        """Names of the jobs that no gateway has released yet, sorted."""
+        live = [key[1] for key in self._live if key[0] == namespace]
+        kept = [key[1] for key, finished in self._finished.items() if key[0] == namespace and not finished.archived]
+        return sorted(live + kept)

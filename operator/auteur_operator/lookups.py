@@ -1,0 +1,90 @@
+"""Makes the lookups that `attempt_outcome` asks for: in the API server and in the object store."""
+
+import json
+from dataclasses import replace
+
+from auteur_contracts import names
+from auteur_contracts.errors import InvalidRequest, NotFound
+from auteur_contracts.orders import Report
+from auteur_contracts.resources import GenerationJob
+from auteur_control.errors import ResourceError
+from auteur_kit.logs import get_logger
+from auteur_kit.store import Store
+from auteur_operator import desired
+from auteur_operator.attempt_outcome import Findings, Lookup, newest
+from auteur_operator.cluster import Cluster, path_of
+from auteur_operator.object_cache import ObjectCache
+from auteur_operator.observed import BatchJob, Pod, batch_job_of, pod_of
+from auteur_operator.prerequisites import Prerequisites
+
+log = get_logger()
+BATCH = "batch/v1"
+_LOG_LINES = 20
+_RESULT_BYTES = 4 * 1024**2
+
+
+class Lookups:
+    def __init__(self, cluster: Cluster, store: Store, objects: ObjectCache, prerequisites: Prerequisites) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._objects = objects
+        self._prerequisites = prerequisites
+
+    async def look_up(self, lookup: Lookup, job: GenerationJob, findings: Findings) -> Findings:
+        match lookup:
+            case Lookup.POD:
+                findings = replace(findings, pod=newest(await self._pods(job)))
+            case Lookup.BATCH_JOB:
+                findings = replace(findings, batch_job=await self.batch_job(job, job.status.attempt))
+            case Lookup.REFUSALS:
+                findings = replace(findings, refusal=await self._refusal(job, findings.batch_job))
+            case Lookup.RESULT:
+                findings = replace(findings, result=await self._result(job))
+            case Lookup.LOG:
+                findings = replace(findings, log_tail=await self._log(findings))
+            case Lookup.NODES:
+                findings = replace(findings, nodes=await self._prerequisites.nodes())
+        return replace(findings, looked_up=findings.looked_up | {lookup})
+
+    async def _pods(self, job: GenerationJob) -> list[Pod]:
+        """Listed anew, because a watch that was interrupted may have missed deletions."""
+        wanted = f"{names.LABEL_JOB_UID}={job.metadata.uid},{names.LABEL_ATTEMPT}={job.status.attempt}"
+        raws, _ = await self._cluster.list(path_of("v1", "pods", job.metadata.namespace), labelSelector=wanted)
+        for raw in raws:
+            self._objects.take_pod(raw)
+        return [pod_of(raw) for raw in raws]
+
+    async def batch_job(self, job: GenerationJob, attempt: int) -> BatchJob | None:
+        name = names.attempt_name(job.metadata.name, attempt)
+        raw = await self._cluster.find(path_of(BATCH, "jobs", job.metadata.namespace, name))
+        return None if raw is None else batch_job_of(raw)
+
+    async def _refusal(self, job: GenerationJob, made: BatchJob | None) -> str:
+        if made is None:
+            return ""
+        about = f"involvedObject.uid={made.uid},reason=FailedCreate"
+        raws, _ = await self._cluster.list(path_of("v1", "events", job.metadata.namespace), fieldSelector=about)
+        oldest_first = sorted(raws, key=lambda raw: str(raw.get("lastTimestamp") or raw.get("eventTime") or ""))
+        return str(oldest_first[-1].get("message", "")) if oldest_first else ""
+
+    async def _result(self, job: GenerationJob) -> Report | None:
+        """What the agent put beside its outputs. Raises Unavailable while the store is away."""
+        meta = job.metadata
+        prefix = names.AttemptPrefix(meta.namespace, job.spec.project, meta.uid, job.status.attempt)
+        try:
+            text = await self._store.read(f"{prefix}{names.RESULT_NAME}", limit=_RESULT_BYTES)
+            return Report.model_validate({**json.loads(text), "token": ""})
+        except NotFound:
+            return None
+        except (ValueError, TypeError, InvalidRequest) as error:
+            log.warning("result.json could not be read", job=meta.name, error=str(error)[:300])
+            return None
+
+    async def _log(self, findings: Findings) -> tuple[str, ...]:
+        if findings.pod is None:
+            return ()
+        try:
+            return await self._cluster.log(findings.pod.namespace, findings.pod.name, desired.WORKER, _LOG_LINES)
+        except ResourceError as error:  # its node may be away: the outcome does without the log then
+            log.info("pod log could not be read", pod=findings.pod.name, error=str(error))
+            return ()

@@ -1,0 +1,24 @@
+"""The suite that the cluster in memory is held to, on a real control plane."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from auteur_operator.cluster import Cluster, configuration
+from tests.support.cluster.control_plane import Cluster as ClusterUnderTest
+from tests.support.cluster_suite import ClusterSuite
+from tests.support.custom_resources import CRDS
+
+
+@pytest.fixture
+async def cluster(control_plane: ClusterUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    control_plane.kubectl("apply", "--server-side", "--filename", str(CRDS))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(CRDS))
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    made = Cluster(await configuration())
+    yield made
+    await made.close()
+
+
+class TestClusterPort(ClusterSuite):
+    pass
