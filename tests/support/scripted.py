@@ -76,6 +76,7 @@ async def submit(bus: Bus, job: GenerationJob) -> None:
 
 
 async def find(bus: Bus, name: str) -> Snapshot | None:
+    """A job as the control plane has it."""
     data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "list"), ListJobs(names=(name,)))
     return next(iter(ListedJobs.model_validate_json(data).items), None)
 

@@ -13,6 +13,8 @@ class Patience:
     tries: int = 4
     first: float = 0.1
     longest: float = 5.0
+    longest_asked: float = 30.0
+    """Who asks for more is not waited for: the error says when to come back."""
 
     def wait(self, failures: int, *, asked: float | None = None, jitter: float = 0.0) -> float | None:
         """Seconds to wait after that many failures in a row; None: give up. `asked` is the server's Retry-After;
@@ -20,7 +22,7 @@ class Patience:
         if failures >= self.tries:
             return None
         if asked is not None:
-            return min(max(asked, 0.0), self.longest)
+            return asked if asked <= self.longest_asked else None
         doubled = self.first * float(2 ** min(failures - 1, 16))
         return min(doubled, self.longest) * (1 + jitter / 4)
 

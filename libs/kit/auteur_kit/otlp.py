@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from opentelemetry import context
 from opentelemetry import trace as otel
@@ -22,7 +23,7 @@ from auteur_kit.settings import TelemetrySettings
 from auteur_kit.telemetry import Kind, Span, Value
 
 _EXPORT_TIMEOUT = 3.0
-_SHUTDOWN_TIMEOUT = 3.0
+_SHUTDOWN_TIMEOUT = 2.0
 """Seconds. A collector that is away must not hold up a program that was told to end."""
 
 
@@ -33,7 +34,7 @@ class OtlpRecorder:
         # Without an endpoint of ours the exporter reads the standard variables itself, and headers always.
         endpoint = f"{settings.endpoint.rstrip('/')}/v1/traces" if settings.endpoint else None
         named = {"service.namespace": "auteur", "service.name": service}
-        self.provider = TracerProvider(
+        self.provider: Any = TracerProvider(
             resource=Resource.create({**named, "service.instance.id": instance} if instance else named),
             sampler=ParentBasedTraceIdRatio(settings.sample_ratio),
             shutdown_on_exit=False,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 KEYS = ("AUTEUR_STORE", "AUTEUR_GATEWAY", "AUTEUR_ENGINE", "AUTEUR_TOKEN")
 """The store's keys, the API's tokens, databases' passwords: who has them can do what no job may."""
 _BUS = "AUTEUR_NATS"
+_COLLECTOR = ("AUTEUR_TELEMETRY", "OTEL_EXPORTER")
+"""Headers for the collector hold its key."""
 
 
 def without(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
@@ -13,5 +15,5 @@ def without(environ: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, 
 
 
 def for_strangers(environ: Mapping[str, str]) -> dict[str, str]:
-    """For a runner's own code, which may be anybody's: not even the bus."""
-    return without(environ, (*KEYS, _BUS))
+    """For a runner's own code, which may be anybody's: neither the bus nor the collector of spans."""
+    return without(environ, (*KEYS, _BUS, *_COLLECTOR))

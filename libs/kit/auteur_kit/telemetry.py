@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from auteur_kit import trace
 from auteur_kit.settings import TelemetrySettings
@@ -41,6 +41,8 @@ class Span:
 
 class Recorder(Protocol):
     """What records: `auteur_kit.otlp`."""
+
+    provider: Any
 
     def span(
         self, name: str, parent: str, kind: Kind, attributes: Mapping[str, Value]
@@ -95,6 +97,11 @@ def carry(parent: str) -> AbstractContextManager[Span]:
     if _recorder is not None:
         return _recorder.carry(parent)
     return _Carry(parent) if parent else _NOTHING
+
+
+def provider() -> Any:
+    """OpenTelemetry's TracerProvider, for a framework that makes spans of its own; None while off."""
+    return None if _recorder is None else _recorder.provider
 
 
 def traceparent() -> str:

@@ -8,7 +8,7 @@ from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
 
 HEADER = "traceparent"
-_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_FORM = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.{0,64})?")
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SAMPLED = "01"
 

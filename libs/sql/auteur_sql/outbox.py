@@ -21,6 +21,8 @@ class Message:
     msg_id: str
     """The bus drops a second message of the same id."""
     created_at: datetime
+    traceparent: str = ""
+    """Of the request that it belongs to: it is sent after that has ended, or by another process."""
 
     @classmethod
     def of(cls, row: RowMapping) -> "Message":
@@ -40,6 +42,7 @@ class Outbox:
             Column("payload", Text, nullable=False),
             Column("msg_id", String(160), nullable=False),
             Column("created_at", Moment, nullable=False),
+            Column("traceparent", String(128), nullable=False, server_default=""),
         )
 
     async def add(self, connection: AsyncConnection, messages: Sequence[Message]) -> None:

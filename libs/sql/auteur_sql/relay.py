@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 from auteur_contracts.errors import AuteurError, Unavailable
+from auteur_kit import telemetry
 from auteur_kit.bus import Bus, TooLarge
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
@@ -67,7 +68,8 @@ class Relay:
     async def _deliver(self, message: Message) -> None:
         while True:
             try:
-                await self._bus.publish(message.subject, message.payload.encode(), msg_id=message.msg_id)
+                with telemetry.carry(message.traceparent):
+                    await self._bus.publish(message.subject, message.payload.encode(), msg_id=message.msg_id)
             except Unavailable as error:
                 log.warning("outbox message delayed", subject=message.subject, error=str(error))
                 await asyncio.sleep(_RESEND_SECONDS)

@@ -7,13 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import Scope
 
 from auteur_contracts.web.http import ErrorReply
+from auteur_kit import telemetry
 from auteur_web import docs, errors
 from auteur_web.middleware import BodyLimit, Guard
 from auteur_web.security import Policy
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+_PROBES = ("/health", "/livez", "/readyz")
 _EXPOSED = ("Location", "X-Request-ID", "Idempotency-Replayed", "Retry-After")
 
 
@@ -41,6 +45,7 @@ def make_app(
         version=auteur_version(),
         description=about.description,
         lifespan=lifespan,
+        telemetry=_spans(),
         responses={
             404: {"model": ErrorReply, "description": "What was looked for is not there."},
             422: {"model": ErrorReply, "description": "Understood, but wrong: the error names the field."},
@@ -59,3 +64,21 @@ def make_app(
         expose_headers=list(_EXPOSED),
     )
     return app
+
+
+def _spans() -> TelemetryConfig:
+    """FastAPI makes the span of a request, named by its route, and continues the caller's trace."""
+    provider = telemetry.provider()
+    return {
+        "tracing": provider is not None,
+        "tracer_provider": provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": _is_probe,
+    }
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["path"] in _PROBES

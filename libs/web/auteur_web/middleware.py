@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from auteur_contracts.errors import AuteurError, Code
+from auteur_kit import telemetry, trace
 from auteur_kit.logs import get_logger
 from auteur_web.errors import error_response
 from auteur_web.security import Call, Policy, decide
@@ -52,7 +53,9 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = request_id_for(headers.get(REQUEST_ID, ""))
         scope.setdefault("state", {})["request_id"] = request_id
-        with bound_contextvars(request_id=request_id):
+        # Where telemetry is on, the request's span is active already, and a child of what the caller named.
+        named = "" if telemetry.traceparent() else headers.get(trace.HEADER, "")
+        with bound_contextvars(request_id=request_id), telemetry.carry(named):
             if refusal := decide(_call(scope, headers), self._policy):
                 await _refuse(refusal, request_id, scope, receive, send)
             elif scope["type"] == "websocket":

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from auteur_contracts.commands import Submit
 from auteur_contracts.subjects import JobCommand, Verb
 from auteur_gateway.database.tables import JobRow
+from auteur_kit import telemetry
 from auteur_kit.clock import Clock
 from auteur_sql.ids import Ids
 from auteur_sql.outbox import Message
@@ -26,6 +27,7 @@ class Commands:
             payload=payload.model_dump_json(exclude_none=True),
             msg_id=msg_id or f"{verb.value}-{row_id}",
             created_at=self._now(),
+            traceparent=telemetry.traceparent(),
         )
 
     def submit(self, row: JobRow, *, again: int = 0) -> Message:

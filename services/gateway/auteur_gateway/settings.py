@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from auteur_contracts.names import DEFAULT_NAMESPACE
 from auteur_contracts.quantities import Label
 from auteur_contracts.vocabulary import Quality, QualityName
-from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings
+from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
 from auteur_web.settings import ServerSettings, Span, split
 
 
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     nats: NatsSettings = NatsSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     gateway: GatewaySettings = GatewaySettings()
     cors_allow_origins: str = Field("http://localhost:3000", validation_alias="CORS_ALLOW_ORIGINS")
 

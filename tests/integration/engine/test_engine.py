@@ -443,7 +443,7 @@ async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(bus: Bus, eng
 async def test_the_catalogue_says_which_runner_is_ready_and_why_not(bus: Bus, engine: None) -> None:
     async def says(message: str, *, ready: bool = False) -> None:
         async def said() -> bool:
-            data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
+            data = await bus.get_document(catalogue.BUCKET, catalogue.key("default"))
             status = catalogue.decode(data).runners[0].status if data else None
             return status is not None and (status.ready, status.message) == (ready, message)
 

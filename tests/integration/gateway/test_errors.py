@@ -1,6 +1,8 @@
 """What is wrong is said clearly, in one shape, and leaves no trace in the queue."""
 
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import httpx
@@ -178,6 +180,27 @@ async def test_without_a_runner_there_is_a_503(bus: object, sqlite_url: str, set
         answer = await gateway.http.post("/v1/generations", json={"prompt": "a star"})
         assert (answer.status_code, error_of(answer)["code"]) == (503, "catalogue_empty")
         assert "retry-after" in answer.headers
+
+
+async def test_a_database_that_fails_is_told_with_its_cause_and_when_to_come_back(
+    engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A real fault of a real database: somebody else holds its lock for longer than we wait."""
+    async with serving(settings_for(sqlite_url)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        with contextlib.closing(sqlite3.connect(sqlite_url.partition("///")[2], isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answer = await gateway.http.post("/v1/generations", json={"prompt": "a star"}, timeout=60)
+        error = error_of(answer)
+        assert (answer.status_code, error["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
+        assert error["details"] == {"cause": "database is locked"}
+        again = await gateway.http.post("/v1/generations", json={"prompt": "a star"})
+        assert again.status_code == 202
+
+    said = capfd.readouterr()
+    (line,) = [line for line in (said.out + said.err).splitlines() if "request not served" in line]
+    assert answer.headers["x-request-id"] in line
+    assert "OperationalError" in line, "the log has what led to it, in the driver's words"
 
 
 async def test_tokens_are_asked_for(engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory) -> None:

@@ -10,7 +10,7 @@ from auteur_contracts.errors import Unavailable
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.subjects import EVENTS, WORK, Fact, JobFact, Work, pool_work, project_events
 from auteur_contracts.subjects import Heartbeat as HeartbeatSubject
-from auteur_kit import streams
+from auteur_kit import streams, telemetry
 from auteur_kit.address import Address, address_of
 from auteur_kit.bus import Bus, Consumer, Delivery, EventLog, Position, TooLarge
 from auteur_kit.settings import NatsSettings
@@ -442,3 +442,31 @@ async def test_streams_are_made_by_their_owner_only(bus: Bus, fresh_nats: NatsSe
     async with Bus.connect(fresh_nats, name="worker") as worker:
         with pytest.raises(AssertionError, match="only the control plane makes streams"):
             await worker.ensure_streams()
+
+
+async def test_what_is_said_on_behalf_of_a_trace_carries_it_and_nothing_else_does(bus: Bus) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    taken: list[str] = []
+    asked: list[str] = []
+
+    async def take(batch: list[Delivery]) -> None:
+        for delivery in batch:
+            with delivery.processing():
+                taken.append(telemetry.traceparent())
+            await delivery.ack()
+
+    async def answer(_subject: str, _data: bytes) -> bytes:
+        asked.append(telemetry.traceparent())
+        return b""
+
+    await bus.answer("auteur.claim.v1.default", answer)
+    async with running(bus.consume(WORKERS, take)):
+        with telemetry.carry(parent):
+            await bus.publish(Work("echo", "u1"), b"1", msg_id="m1")
+            await bus.request("auteur.claim.v1.default", b"")
+        await bus.publish(Work("echo", "u2"), b"2", msg_id="m2")
+        await bus.request("auteur.claim.v1.default", b"")
+        await bus.publish(Work("echo", "u3"), b"3", msg_id="m3", headers={"traceparent": parent})
+        await eventually(lambda: len(taken) == 3, "three orders")
+    assert taken == [parent, "", parent]
+    assert asked == [parent, ""]

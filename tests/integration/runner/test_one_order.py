@@ -16,12 +16,14 @@ import pytest
 from auteur_contracts import names, subjects
 from auteur_contracts.orders import Order, Outcome, RefusalReason, Report, TerminationMessage
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_kit import streams
+from auteur_kit import streams, trace
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
 from tests.integration.runner.claims import TIER, Claims, order
 from tests.integration.runner.conftest import ROOT
+from tests.support.collector import collecting
+from tests.support.objects import keys
 from tests.support.scripted import Facts
 from tests.support.servers import ServerProcess
 from tests.support.waiting import eventually
@@ -117,7 +119,7 @@ async def test_a_granted_order_is_run_stored_and_reported_before_the_exit(
     assert pod.word.report == report.model_copy(update={"token": ""})
     assert [output.name for output in report.outputs] == ["echo.json", "blob.bin"]
     prefix = str(names.AttemptPrefix("default", "default", "uid-alley", 1))
-    stored = {item.key.removeprefix(prefix) for item in await store.list(prefix)}
+    stored = {key.removeprefix(prefix) for key in await keys(store, prefix)}
     assert stored == {"echo.json", "blob.bin", "result.json"}
     assert (tmp_path / "ledger").read_text().count("uid-alley 1 ") == 1
     assert not pod.ready_file.exists()
@@ -254,3 +256,24 @@ def test_the_function_cannot_read_the_agents_environment() -> None:
     script = f"from auteur_runner.agent.program import _keep_to_ourselves; _keep_to_ourselves(); {ask}"
     told = subprocess.run((sys.executable, "-c", script), check=True, capture_output=True, text=True)
     assert told.stdout == "0\n"
+
+
+@pytest.mark.parametrize("named", ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""])
+async def test_the_spans_of_a_pod_belong_to_the_trace_that_its_environment_names_or_else_to_its_jobs_uid(
+    claims: Claims, start_pod: StartPod, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    _, trace_id, parent, _ = (named or trace.of_uid("uid-alley")).split("-")
+    claims.params = {"fail": "user"}
+    with collecting() as collector:
+        monkeypatch.setenv("TRACEPARENT", named)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        await start_pod(order("alley")).exit_code()
+    assert {span.trace_id for span in collector.spans} == {trace_id}
+    attempt = collector.named("attempt", "agent")
+    assert attempt is not None
+    assert attempt.parent_id == parent
+    assert attempt.attributes["auteur.job.uid"] == "uid-alley"
+    assert attempt.attributes["auteur.outcome"] == "failed"
+    assert attempt.failed
+    names_of = {"claim", "download", "load", "run", "report"}
+    assert names_of <= {span.name for span in collector.spans}, "sent before the process ended"

@@ -36,7 +36,7 @@ def test_what_was_measured_elsewhere_is_let_go() -> None:
 
 def test_without_an_endpoint_opentelemetry_is_not_imported() -> None:
     program = (
-        "import sys; from auteur_kit import telemetry; from auteur_kit.settings import TelemetrySettings\n"
+        "import sys; from auteur_kit import bus, telemetry; from auteur_kit.settings import TelemetrySettings\n"
         "shutdown = telemetry.configure(TelemetrySettings(), service='test')\n"
         "with telemetry.span('a'): pass\n"
         "shutdown(); print([name for name in sys.modules if name.startswith('opentelemetry')])"

@@ -67,9 +67,10 @@ SECRETS = {
 
 def test_no_secret_of_the_platform_reaches_an_agent_or_a_runners_code() -> None:
     harmless = {"PATH": "/bin", "AUTEUR_LOG__LEVEL": "debug", "HF_TOKEN": "the runner's own"}
-    environ = {**SECRETS, "AUTEUR_STORE": '{"secret_key": "store-pw"}', **harmless, "AUTEUR_NATS__PASSWORD": "nats-pw"}
+    own = {"AUTEUR_NATS__PASSWORD": "nats-pw", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=collector-pw"}
+    environ = {**SECRETS, "AUTEUR_STORE": '{"secret_key": "store-pw"}', **harmless, **own}
     agent = environment_of(PartKind.AGENT, CONFIG, LAYOUT, EXTERNAL, environ)
-    assert agent == {**harmless, "AUTEUR_AGENT__DRAIN": "2s", "AUTEUR_NATS__PASSWORD": "nats-pw"}
+    assert agent == {**harmless, "AUTEUR_AGENT__DRAIN": "2s", **own}
     assert for_strangers(environ) == harmless
 
 

@@ -162,7 +162,8 @@ class Bus(Connection):
         """The server knows of the subscription when this returns (or will after a reconnect)."""
         subscription = await self.nats.subscribe(str(subject), cb=on_message)
         with contextlib.suppress(*FAULTS), heeding_cancel():
-            await self.nats.flush(2)
+            for _ in range(2):  # the library's PING overtakes what waits to be written; the second one finds it written
+                await self.nats.flush(2)
         return Listener(subscription)
 
     async def consume(self, consumer: Consumer, handle: Callable[[list[Delivery]], Awaitable[None]]) -> None:
