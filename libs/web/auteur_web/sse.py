@@ -8,6 +8,9 @@ from collections.abc import AsyncGenerator
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
+from auteur_kit.logs import get_logger
+
+log = get_logger()
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 COMMENT = b": heartbeat\n\n"
 
@@ -31,8 +34,13 @@ class EventStream(StreamingResponse):
         super().__init__(self._chunks, headers=_HEADERS)
 
     async def stream_response(self, send: Send) -> None:
-        async with contextlib.aclosing(self._chunks):  # now, not when the garbage is collected
-            await super().stream_response(send)
+        try:
+            async with contextlib.aclosing(self._chunks):  # now, not when the garbage is collected
+                await super().stream_response(send)
+        except OSError:  # the reader has left
+            return
+        except Exception:  # an answer that has begun cannot become an error: its connection ends
+            log.exception("event stream failed")
 
 
 async def _opened(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

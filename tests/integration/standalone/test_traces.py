@@ -48,7 +48,7 @@ def test_a_request_is_one_trace_through_every_program_and_the_phases_of_the_chil
     stack: Stack, collector: Collector
 ) -> None:
     stack.wait_until_ready("echo")
-    body = {"function": "echo", "params": {"text": "hello", "steps": 3, "seconds": 0.3}}
+    body: dict[str, object] = {"function": "echo", "params": {"text": "hello", "steps": 3, "seconds": 0.3}}
     job = submit(stack, body, traceparent=f"00-{TRACE}-{CALLER}-01")
     assert stack.finished(job)["status"] == "done"
     wait_for(lambda: collector.named("attempt") and collector.named("POST /v1/generations"), "the spans")
