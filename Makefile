@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /usr/bin/env bash
 BIN := .venv/bin
-PYTHONS := libs operator services tests images/runners
+PYTHONS := libs operator services scripts tests images/runners
 refuse = printf 'error: %s\n' "$(1)" >&2; exit 2
 
 .PHONY: help demo up down logs status services api worker shell dev test unit e2e chaos lint fmt bench bench-cluster build
@@ -75,7 +75,7 @@ fmt: ## format, and fix what can be fixed by itself
 	$(BIN)/ruff check --fix $(PYTHONS)
 	$(BIN)/ruff format $(PYTHONS)
 
-bench: ## measure, with the goal beside each figure; minutes
+bench: ## measure, each figure beside a floor of the same run; minutes
 	@scripts/bootstrap --dev
 	$(BIN)/python -m tests.bench
 

@@ -3,13 +3,10 @@
 
 LOG=.auteur/logs/bootstrap.log
 mkdir -p .auteur/logs
-: "${TERM:=dumb}"
-
-if [ -t 2 ] && [ "$TERM" != dumb ]; then LIVE=yes; else LIVE=no; fi
 
 say() { printf '  %s\n' "$*" >&2; }
 
-done_line() { # WHAT [FACTS]: aligned with what is shown while it goes on
+done_line() { # WHAT [FACTS]
     printf '  ✓ %-28s %s\n' "$1" "${2:-}" >&2
 }
 
@@ -19,46 +16,33 @@ fail() { # WHAT-HAPPENED WHAT-TO-DO [LOG]
     exit 1
 }
 
-free_megabytes() { df -Pm . | awk 'NR == 2 {print $4}'; }
-free_gigabytes() { echo $(($(free_megabytes) / 1024)); }
+free_gigabytes() { df -Pm . | awk 'NR == 2 {print int($4 / 1024)}'; }
 
-columns() { tput cols 2>/dev/null || echo 80; }
-
-bar() { # PERCENT
-    local filled=$(($1 / 5)) drawn="" index
-    for ((index = 0; index < 20; index++)); do
-        if ((index < filled)); then drawn+=█; else drawn+=░; fi
-    done
-    printf '%s' "$drawn"
-}
-
-# Runs a quiet command, its output in $LOG. Its progress is how much fuller the disk got, of about MEGABYTES.
-with_progress() { # WHAT MEGABYTES NOTE COMMAND…
-    local what=$1 megabytes=$2 note=$3 before began grown percent child status=0 shown=0
-    local room=$(($(columns) - 62)) # a line that wraps cannot be drawn again in place
-    ((room > 0)) || room=0
-    shift 3
-    before=$(free_megabytes) began=$SECONDS
+waiting_for() { # WHAT NOTE COMMAND…: its output goes to $LOG; says every half minute that it still works
+    local what=$1 note=$2 began=$SECONDS told=$SECONDS child
+    shift 2
     printf '\n── %s\n' "$what" >>"$LOG"
+    say "$what  $note"
     "$@" >>"$LOG" 2>&1 &
     child=$!
-    [ "$LIVE" = yes ] || say "$what  $note"
     while kill -0 "$child" 2>/dev/null; do
-        grown=$((before - $(free_megabytes)))
-        ((grown < 0)) && grown=0
-        percent=$((grown * 100 / megabytes))
-        ((percent > 95)) && percent=95
-        if [ "$LIVE" = yes ]; then
-            printf '\r\033[K  %-28s %s  %3d s  %s' "$what" "$(bar "$percent")" "$((SECONDS - began))" "${note:0:$room}" >&2
-        elif ((SECONDS - began >= shown + 30)); then
-            shown=$((SECONDS - began))
-            say "  … $grown MB, $shown s"
-        fi
+        ((SECONDS < told + 30)) || { told=$SECONDS; say "  … $((SECONDS - began)) s"; }
         sleep 0.3
     done
-    wait "$child" || status=$?
-    [ "$LIVE" = yes ] && printf '\r\033[K' >&2
-    return "$status"
+    wait "$child"
+}
+
+# ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+runner_folders() { # a line each: a runner is a folder with a project of its own, and nothing lists them
+    local project
+    for project in images/runners/*/pyproject.toml; do
+        [ ! -f "$project" ] || dirname "$project"
+    done
+}
+
+runner_of() { # FOLDER: the one that its image serves, the first of its entry points
+    sed -n '/^\[project\.entry-points\."auteur\.runners"\]/,/^\[/s/^\([a-z0-9-]*\) *=.*/\1/p' "$1/pyproject.toml" | head -n 1
 }
 
 # ── uv ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

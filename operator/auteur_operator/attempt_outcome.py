@@ -121,15 +121,15 @@ def _of_ended_pod(pod: Pod, findings: Findings) -> AttemptOutcome:
 
 
 def _exited_by_itself(pod: Pod) -> bool:
-    return pod.terminated is not None and not pod.disruption.reason and pod.word.reason != "Evicted"
+    return pod.terminated is not None and not pod.disruption.reason and pod.cause.reason != "Evicted"
 
 
 def termination_message(pod: Pod) -> TerminationMessage | None:
     """None where the container left none, or one that is not about this attempt."""
-    if pod.terminated is None or not pod.terminated.word.message:
+    if pod.terminated is None or not pod.terminated.cause.message:
         return None
     try:
-        message = TerminationMessage.model_validate_json(pod.terminated.word.message)
+        message = TerminationMessage.model_validate_json(pod.terminated.cause.message)
     except ValidationError:
         return None
     return message if (message.uid, message.attempt) == (pod.job_uid, pod.attempt) else None

@@ -24,7 +24,7 @@ _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 _BRIEF = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
-"""The answer to a write need not repeat what was written."""
+"""Asks the server to answer a write with the metadata only, not with the whole object."""
 _PAGE = 500
 
 
@@ -36,12 +36,12 @@ def path_of(group_version: str, plural: str, namespace: str = "", name: str = ""
 
 
 async def configuration() -> Configuration:
-    """In a pod its service account's; else `KUBECONFIG`'s current context."""
+    """In a pod that of its service account; elsewhere that of `KUBECONFIG`'s current context."""
     wanted = Configuration()
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         config.load_incluster_config(client_configuration=wanted)  # type: ignore[no-untyped-call]
     else:
-        # Named, because the library remembers the variable as it was when it was imported.
+        # The file is passed on, because the library reads the variable only when it is imported.
         file = os.environ.get("KUBECONFIG")
         await config.load_kube_config(file, client_configuration=wanted, persist_config=False)  # type: ignore[no-untyped-call]
     wanted.connection_pool_maxsize = 64
@@ -64,7 +64,7 @@ async def kopf_login(wanted: Configuration) -> kopf.ConnectionInfo:
 
 
 class Cluster:
-    """`count(verb, plural, seconds)` hears of every call."""
+    """A client. `count(verb, plural, seconds)` is called after every call."""
 
     def __init__(self, wanted: Configuration, count: Callable[[str, str, float], None] = lambda *_: None) -> None:
         self._configuration = wanted
@@ -92,7 +92,7 @@ class Cluster:
             return None
 
     async def list(self, path: str, **query: str) -> tuple[list[Json], str]:
-        """All pages, and the resourceVersion they are as old as."""
+        """All pages, and the resourceVersion that they show."""
         items: list[Json] = []
         more = ""
         while True:
@@ -104,7 +104,7 @@ class Cluster:
                 return items, page["metadata"]["resourceVersion"]
 
     async def log(self, namespace: str, pod: str, container: str, lines: int) -> tuple[str, ...]:
-        """The last lines of a container's log; nothing where there is none."""
+        """The last lines of a container's log; empty where there is no log."""
         path = path_of("v1", "pods", namespace, pod, "log")
         query = {"container": container, "tailLines": str(lines), "limitBytes": str(64 * 1024)}
         try:
@@ -120,7 +120,7 @@ class Cluster:
         return await self._call("create", path, manifest)
 
     async def make(self, path: str, manifest: Json) -> None:
-        """As `create`, for who does not want to see it."""
+        """As `create`, without the made object in the answer."""
         await self._call("create", path, manifest, accept=_BRIEF)
 
     async def replace(self, path: str, manifest: Json) -> str:
@@ -132,18 +132,18 @@ class Cluster:
         return await self._call("patch", path, patch, content=_MERGE)
 
     async def apply(self, path: str, manifest: Json) -> Json:
-        """Server-side apply: the fields named here are ours."""
+        """Server-side apply: the operator owns the fields that the manifest names."""
         query = {"fieldManager": MANAGER, "force": "true"}
         return await self._call("apply", path, manifest, content=_APPLY, query=query)
 
     async def delete(self, path: str, *, uid: str = "") -> None:
-        """In the background: what it owns goes after it. Deleting what is gone is done."""
+        """Dependents are collected in the background. An object that is already gone counts as deleted."""
         body: Json = {"propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}
         try:
             await self._call("delete", path, body)
-        except (Gone, Conflicted):  # another object of its name by now
+        except (Gone, Conflicted):  # 409: by now another object has its name
             return
 
     # ── one call ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +190,7 @@ class Cluster:
             self._count(verb, _plural(path), time.monotonic() - began)
 
     async def _authorization(self) -> dict[str, str]:
-        """A token may be a file's, which is written anew each hour."""
+        """Asked for at each call, because the kubelet rotates the file that a token may come from."""
         token = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         return {"Authorization": token if " " in token else f"Bearer {token}"} if token else {}
 
@@ -207,7 +207,7 @@ _METHODS = {
 
 
 def _plural(path: str) -> str:
-    """The kind of object a path leads to: one label value a kind, never one an object."""
+    """The resource that a path leads to, for a metric's label: as many values as kinds, not as many as objects."""
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:]
     if rest and rest[0] == "namespaces" and len(rest) > 2:

@@ -41,12 +41,12 @@ _DRAIN = timedelta(seconds=20)
 _TERMINATION_GRACE = 90
 """Seconds: the drain, a cancelled function's grace, the drain again, an upload."""
 _BACKSTOP = timedelta(minutes=10)
-"""The agent enforces the deadline; so much later the kubelet does."""
+"""The agent enforces the deadline; the kubelet does so this much later, if the agent did not."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every worker's pod is told, whatever it serves."""
+    """What all workers' pods have in common, whatever they serve."""
 
     nats_url: str
     image_pull_secrets: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Surroundings:
 
 
 def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRunner, around: Surroundings) -> Manifest:
-    """Restarted by nobody but the reconciler: `backoffLimit: 0`, and each attempt is a Job of its own."""
+    """Only the reconciler repeats an attempt, as another Job: `backoffLimit` is 0."""
     meta, order = job.metadata, Order.of(job, plan.pool, attempt)
     labels = {
         **_pool_labels(names.TierPool(runner.metadata.namespace, plan.runner, plan.tier.quality.value)),
@@ -106,7 +106,7 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
 
 
 def tier_of(runner: FunctionRunner, plan: Plan) -> TierDeclaration:
-    """A plan outlives the runner's tier: then what the plan knows must do."""
+    """The runner's tier, or what the plan knows of it where the runner no longer declares it."""
     declared = runner.tier(plan.tier.quality)
     return declared or TierDeclaration(
         quality=plan.tier.quality, pipeline=plan.tier.pipeline, vram_gigabytes=plan.tier.vram_gigabytes

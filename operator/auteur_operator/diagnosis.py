@@ -9,7 +9,7 @@ from auteur_contracts import names
 from auteur_contracts.resources import Failure, TierDeclaration
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_operator.desired import least_memory_mib
-from auteur_operator.observed import NOTHING, Pod, Terminated, Word
+from auteur_operator.observed import NOTHING, Cause, Pod, Terminated
 
 _OUT_OF_MEMORY = 137
 """128 + SIGKILL, which is also what the kernel's OOM killer sends."""
@@ -27,7 +27,7 @@ class HeldUp:
 
 @dataclass(frozen=True)
 class Node:
-    """What of a node decides where a tier can run."""
+    """The part of a node that decides whether a tier can run on it."""
 
     name: str
     gpus: int
@@ -40,7 +40,7 @@ class Node:
 
 
 def has_card(nodes: Sequence[Node], vram_gigabytes: float) -> bool:
-    """Whether one of them has a card as large as pods of a tier will ask for. None is needed for 0."""
+    """Whether one of the nodes has a card as large as the tier's pods ask for. A tier with 0 needs none."""
     return not vram_gigabytes or any(node.gpu_memory_mib >= least_memory_mib(vram_gigabytes) for node in nodes)
 
 
@@ -48,7 +48,9 @@ def has_card(nodes: Sequence[Node], vram_gigabytes: float) -> bool:
 
 
 def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node] = ()) -> HeldUp | None:
-    """None for a pod whose worker has ended. `tier`: where labels of the nodes say which cards there are."""
+    """Why the pod's attempt has not begun; None where its worker has ended. `tier` is given where labels of the
+    nodes tell their cards.
+    """
     if pod.ended or pod.terminated is not None:
         return None
     if pod.phase == "Running" and not pod.waiting.reason:
@@ -74,13 +76,13 @@ def held_up(pod: Pod, tier: TierDeclaration | None = None, nodes: Sequence[Node]
 
 
 def name_taken(name: str) -> HeldUp:
-    """What was made under the name before may be on its way out, with the GenerationJob that it belonged to."""
+    """An object of the same name may still be about to be collected, after the GenerationJob that owned it."""
     why = f"There is a Job named {name} that belongs to something else."
     return HeldUp(Reason.POD_REFUSED, _sentence(why, "Delete it if it does not go by itself."))
 
 
 def not_enabled(namespace: str) -> str:
-    """Workers there would get what lets them into NATS: somebody has to want that."""
+    """Workers of a namespace get credentials for NATS, so an administrator has to let the namespace in."""
     label = f"kubectl label namespace {namespace} {names.LABEL_ENABLED}=true"
     return f'Namespace "{namespace}" runs no jobs. Let it in: {label}'
 
@@ -107,7 +109,7 @@ def _way_in(refusal: str) -> str:
 
 
 def wants_room(pod: Pod) -> bool:
-    """Whether it would find a node if other pods left: not one that no node's labels, taints or cards suit."""
+    """Whether it would fit on a node if other pods left. Where no node's labels, taints or cards suit, it would not."""
     said = pod.unschedulable.message
     return "Insufficient" in said or "cannot allocate all claims" in said
 
@@ -132,35 +134,35 @@ def _no_card(tier: TierDeclaration, nodes: Sequence[Node]) -> str:
 
 
 def ended_without_report(pod: Pod, log_tail: Sequence[str] = ()) -> Failure:
-    """For a pod that ended and left no report: who pays, and what to do."""
-    if pod.disruption.reason == "PreemptionByScheduler" or pod.word.reason == "Preempting":
+    """For a pod that ended and left no report: whose fault it is, and what to do about it."""
+    if pod.disruption.reason == "PreemptionByScheduler" or pod.cause.reason == "Preempting":
         return _lost(Reason.PREEMPTED, f"Pod {pod.name} made room for one of higher priority.", _end(pod))
-    if pod.word.reason == "Evicted" or pod.disruption.reason == "EvictionByEvictionAPI":
+    if pod.cause.reason == "Evicted" or pod.disruption.reason == "EvictionByEvictionAPI":
         return _lost(Reason.EVICTED, f"Pod {pod.name} was evicted.", _end(pod))
-    if pod.word.reason in ("NodeLost", "NodeShutdown", "Terminated") or pod.disruption.reason in (
+    if pod.cause.reason in ("NodeLost", "NodeShutdown", "Terminated") or pod.disruption.reason in (
         "DeletionByTaintManager",
         "DeletionByPodGC",
         "TerminationByKubelet",
     ):
         return _lost(Reason.NODE_LOST, f"The node of pod {pod.name} went away.", _end(pod))
-    if pod.word.reason == "DeadlineExceeded":
+    if pod.cause.reason == "DeadlineExceeded":
         message = f"Pod {pod.name} was ended by the kubelet, long after the attempt's deadline."
         return _failure(Fault.FUNCTION, Reason.DEADLINE_EXCEEDED, message, "Raise spec.deadline, or ask for less.")
     if pod.terminated is None:
-        told = _told(pod.word) or "the kubelet said nothing"
+        told = _told(pod.cause) or "the kubelet said nothing"
         return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, f"Pod {pod.name} ended: {told}.", tail=log_tail)
     return _exited(pod, pod.terminated, log_tail)
 
 
 def taken_away(pod: Pod) -> Failure:
-    """It was deleted before it ran anything."""
+    """For a pod that was deleted before it ran anything."""
     told = ended_without_report(pod)
     return told if told.fault is Fault.LOST else vanished(f"Pod {pod.name}")
 
 
 def ran_nothing(pod: Pod, why: str) -> Failure:
-    """It ended before its claim was granted."""
-    return _lost(Reason.WORKER_LOST, f"Pod {pod.name} ended and ran nothing.", Word(message=why))
+    """For a pod that ended before its claim was granted."""
+    return _lost(Reason.WORKER_LOST, f"Pod {pod.name} ended and ran nothing.", Cause(message=why))
 
 
 def unqueued(queue: str) -> Failure:
@@ -174,7 +176,7 @@ def vanished(what: str) -> Failure:
 
 
 def _exited(pod: Pod, ended: Terminated, tail: Sequence[str]) -> Failure:
-    if ended.word.reason == "OOMKilled":
+    if ended.cause.reason == "OOMKilled":
         message = f"Pod {pod.name} used more memory than its limit and was killed."
         remedy = "Raise resources.memory of the runner's tier, or ask for a lower quality."
         return _failure(Fault.FUNCTION, Reason.OUT_OF_MEMORY, message, remedy, tail)
@@ -189,22 +191,22 @@ def _exited(pod: Pod, ended: Terminated, tail: Sequence[str]) -> Failure:
             message = f"Pod {pod.name} was killed (exit code 137)."
             return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, "Look at the node's memory.", tail)
         case code:
-            message = f"Pod {pod.name} ended with exit code {code}: {_last(tail) or ended.word.reason}."
+            message = f"Pod {pod.name} ended with exit code {code}: {_last(tail) or ended.cause.reason}."
             remedy = "Its last lines are in logTail." if tail else ""
             return _failure(Fault.PLATFORM, Reason.PLATFORM_FAILED, message, remedy, tail)
 
 
-def _end(pod: Pod) -> Word:
-    """Of two who say why it was ended: the kubelet, else the control plane."""
-    return pod.word if pod.word.message else pod.disruption
+def _end(pod: Pod) -> Cause:
+    """Why the pod was ended: the kubelet's cause, or else that of the control plane."""
+    return pod.cause if pod.cause.message else pod.disruption
 
 
 def _last(tail: Sequence[str]) -> str:
     return next((line.strip().rstrip(".") for line in reversed(tail) if line.strip()), "")
 
 
-def _lost(reason: Reason, message: str, word: Word) -> Failure:
-    more = re.sub(r"\s+", " ", word.message).strip()
+def _lost(reason: Reason, message: str, cause: Cause) -> Failure:
+    more = re.sub(r"\s+", " ", cause.message).strip()
     return _failure(Fault.LOST, reason, f"{message} {more}".strip())
 
 
@@ -218,8 +220,8 @@ def _failure(fault: Fault, reason: Reason, message: str, remedy: str = "", tail:
     )
 
 
-def _told(word: Word) -> str:
-    return word.message.rstrip(".") or word.reason
+def _told(cause: Cause) -> str:
+    return cause.message.rstrip(".") or cause.reason
 
 
 def _logs_before(pod: Pod) -> str:

@@ -1,6 +1,6 @@
-"""Kopf watches, and this is all that hears of it: each event updates what is known and marks keys to be looked at.
+"""The handlers of Kopf's watches: each event updates the caches and enqueues keys to be reconciled.
 
-Handlers of `on.event` are neither retried nor do they write anything: what fails is the queue's business.
+Handlers of `on.event` are neither retried nor do they write anything: what fails is repeated by the queue.
 """
 
 import logging
@@ -44,16 +44,16 @@ def registry(intake: Intake, wanted: Any) -> kopf.OperatorRegistry:
 
 def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     made = kopf.OperatorSettings()
-    # Events of Kubernetes are no history of ours, and each would be a write.
+    # We keep no history in Kubernetes events, and each of them would be a write.
     made.posting.enabled = False
-    # No handler of ours is about changes: what Kopf would compare and remember for those need not be built.
+    # None of our handlers is about differences, so Kopf need not compute and store them.
     made.persistence.diffbase_storage = _NoDiffs()
     made.persistence.progress_storage = _NoProgress()
-    # A worker keeps its slot for so long after its last event: short, or thousands of them stay in memory.
+    # How long Kopf keeps an object's worker after its last event: not long, or thousands of them stay in memory.
     made.queueing.idle_timeout = 0.2
-    # Each event is looked at as it is: no handler of ours waits for its own write to come back.
+    # Handlers take each event as it comes: none waits until its own write comes back.
     made.persistence.consistency_timeout = 0
-    # The API server closes a watch after half an hour or so; sooner is no use, never is a leak behind balancers.
+    # Before the API server would close the watch: load balancers may drop a connection that lives longer, silently.
     made.watching.server_timeout = 10 * 60
     made.watching.connect_timeout = 10
     made.watching.chunk_size = 500
@@ -61,13 +61,13 @@ def settings(lease: tuple[str, str]) -> kopf.OperatorSettings:
     made.watching.label_selectors["deployments"] = MANAGED
     made.watching.label_selectors["pods"] = MANAGED
     made.watching.field_selectors["leases"] = f"metadata.namespace={lease[0]},metadata.name={lease[1]}"
-    # Our own line a handler, at every event, costs more than the handler.
+    # A log line for each event and handler would cost more than the handler itself.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     return made
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
-    """Building an object's essence copies it whole, at each event."""
+    """Stores no last-handled state: Kopf would copy the whole object for it at each event."""
 
     def build(self, **_: Any) -> Any:
         return {}

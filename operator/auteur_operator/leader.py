@@ -1,4 +1,4 @@
-"""One active replica: a Lease that its holder renews, as client-go's leaderelection does.
+"""Leader election: the active replica holds a Lease and renews it, as client-go's leaderelection does.
 
 kubernetes.aio has one too; its calls have no time limit and its clock is the wall's, so a hung API server or a changed
 clock would leave two leaders. Here a holder that could not renew within the deadline has ended before the Lease has.
@@ -29,7 +29,7 @@ class Times:
 
 
 class LeadershipLost(Exception):
-    """Another one leads, or may: nothing more must be written."""
+    """Another replica leads, or may lead: this one must write nothing more."""
 
 
 class Leader:
@@ -41,24 +41,24 @@ class Leader:
         self._identity = identity
         self._times = times
         self._seen: tuple[str, str] = ("", "")
-        """Holder and renewal as last seen: another's Lease ends so long after we saw it change, by our own clock."""
+        """Holder and renewal as last seen. By our clock another's Lease ends its duration after we saw it change."""
         self._seen_at = 0.0
         self._renewed_at = 0.0
-        """When we began to write the Lease last: whoever watches it may have seen that before we were answered."""
+        """When the last write of the Lease began: other replicas may see the write before we get its answer."""
         self._version = ""
         self._transitions = 0
         self._since = ""
 
     async def acquire(self) -> None:
-        """Until this replica leads."""
+        """Returns when this replica leads."""
         while True:
             try:
                 async with asyncio.timeout(self._times.renew_deadline):
                     if await self._try():
-                        log.info("leading", identity=self._identity)
+                        log.info("leadership acquired", identity=self._identity)
                         return
             except (ResourceError, TimeoutError) as error:
-                log.warning("lease cannot be had", error=str(error))
+                log.warning("lease not acquired", error=str(error))
             await asyncio.sleep(self._times.retry)
 
     async def hold(self) -> None:
@@ -78,18 +78,18 @@ class Leader:
         return self._renewed_at + self._times.renew_deadline - time.monotonic()
 
     async def release(self) -> None:
-        """So that a successor need not wait. Best effort."""
+        """Gives the Lease up, so that a successor need not wait for its end. Best effort."""
         try:
             async with asyncio.timeout(2):
                 await self._put(holder="", version=self._version)
         except (ResourceError, TimeoutError) as error:
-            log.info("lease not given back", error=str(error))
+            log.info("lease not released", error=str(error))
 
     async def _try(self) -> bool:
-        """Takes or renews it. False: somebody else's."""
+        """Takes or renews the Lease. False where another replica holds it."""
         lease = await self._cluster.find(self._path)
         if lease is None:
-            return await self._as_long_as_nobody_else(self._create)
+            return await self._unless_another_wrote(self._create)
         spec = lease["spec"]
         seen = (spec.get("holderIdentity") or "", spec.get("renewTime") or "")
         if seen != self._seen:
@@ -102,9 +102,9 @@ class Leader:
             self._transitions = int(spec.get("leaseTransitions") or 0) + 1
             self._since = _now()
         version = lease["metadata"]["resourceVersion"]
-        return await self._as_long_as_nobody_else(lambda: self._put(self._identity, version))
+        return await self._unless_another_wrote(lambda: self._put(self._identity, version))
 
-    async def _as_long_as_nobody_else(self, write: Callable[[], Awaitable[None]]) -> bool:
+    async def _unless_another_wrote(self, write: Callable[[], Awaitable[None]]) -> bool:
         began = time.monotonic()
         try:
             await write()
@@ -130,7 +130,7 @@ class Leader:
             "metadata": dict(self._meta),
             "spec": {
                 "holderIdentity": holder,
-                # Whole seconds, as the API has it.
+                # The API takes whole seconds.
                 "leaseDurationSeconds": max(1, round(self._times.duration)) if holder else 1,
                 "acquireTime": self._since or _now(),
                 "renewTime": _now(),
@@ -140,5 +140,5 @@ class Leader:
 
 
 def _now() -> str:
-    """MicroTime."""
+    """As Kubernetes writes a MicroTime."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

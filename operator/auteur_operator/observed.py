@@ -1,4 +1,4 @@
-"""What the API server shows of an attempt's pod and batch/v1 Job, as values. The inverse of `desired` for labels."""
+"""An attempt's pod and batch/v1 Job as the API server shows them, parsed. Reads the labels that `desired` writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ Raw = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Word:
-    """A reason for machines, a message for people."""
+class Cause:
+    """Why something is so: a reason for machines, a message for people."""
 
     reason: str = ""
     message: str = ""
 
     @classmethod
-    def of(cls, raw: Raw) -> "Word":
+    def of(cls, raw: Raw) -> "Cause":
         return cls(str(raw.get("reason") or ""), str(raw.get("message") or ""))
 
 
-NOTHING = Word()
+NOTHING = Cause()
 _USUAL = ("", "ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True)
 class Terminated:
     exit_code: int
-    word: Word
+    cause: Cause
     """Its message is what the container left in its termination log."""
     started_at: datetime | None
     finished_at: datetime | None
@@ -50,12 +50,12 @@ class Pod:
     pool: str
     runner: str
     phase: str
-    word: Word
+    cause: Cause
     """Why the kubelet or the control plane ended it: `Evicted`, `DeadlineExceeded`, …"""
-    unschedulable: Word
-    waiting: Word
+    unschedulable: Cause
+    waiting: Cause
     """Why its container does not run: `ImagePullBackOff`, `CreateContainerConfigError`, …"""
-    disruption: Word
+    disruption: Cause
     """The DisruptionTarget condition: `PreemptionByScheduler`, `DeletionByTaintManager`, …"""
     terminated: Terminated | None
     deleting: bool
@@ -67,20 +67,20 @@ class Pod:
 
     @property
     def at_work(self) -> bool:
-        """Or about to be."""
+        """Whether it runs, or still may."""
         return not self.ended and not self.deleting
 
     @property
     def told(self) -> tuple[object, ...]:
-        """What of it a job's status can depend on. That a pod is placed, started and running as usual
-        is none of it: who takes long for that is looked at again by the clock.
+        """The part of its state that a job's status can depend on. That a pod is scheduled, started and running as
+        usual is not part of it: an attempt that takes long for that is reconciled again after a time.
         """
         troubles = (self.unschedulable, self.disruption, self.waiting if self.waiting.reason not in _USUAL else NOTHING)
-        return (self.ended, self.deleting, self.word if self.ended else NOTHING, self.terminated, *troubles)
+        return (self.ended, self.deleting, self.cause if self.ended else NOTHING, self.terminated, *troubles)
 
 
 AS_USUAL = (False, False, NOTHING, None, NOTHING, NOTHING, NOTHING)
-"""`Pod.told` of one of which there is nothing to tell."""
+"""`Pod.told` of a pod without trouble that has not ended."""
 
 
 def moment(text: str | None) -> datetime | None:
@@ -108,10 +108,10 @@ def pod_of(raw: Raw) -> Pod:
         pool=labels.get(names.LABEL_POOL, ""),
         runner=labels.get(names.LABEL_RUNNER, ""),
         phase=status.get("phase", "Pending"),
-        word=Word.of(status),
-        unschedulable=Word.of(scheduled) if scheduled.get("status") == "False" else NOTHING,
-        waiting=Word.of(state["waiting"]) if "waiting" in state else NOTHING,
-        disruption=Word.of(disrupted) if disrupted.get("status") == "True" else NOTHING,
+        cause=Cause.of(status),
+        unschedulable=Cause.of(scheduled) if scheduled.get("status") == "False" else NOTHING,
+        waiting=Cause.of(state["waiting"]) if "waiting" in state else NOTHING,
+        disruption=Cause.of(disrupted) if disrupted.get("status") == "True" else NOTHING,
         terminated=None if ended is None else _terminated(ended),
         deleting=bool(meta.get("deletionTimestamp")),
         created=moment(meta.get("creationTimestamp")),
@@ -120,7 +120,7 @@ def pod_of(raw: Raw) -> Pod:
 
 def _terminated(raw: Raw) -> Terminated:
     return Terminated(
-        int(raw.get("exitCode", -1)), Word.of(raw), moment(raw.get("startedAt")), moment(raw.get("finishedAt"))
+        int(raw.get("exitCode", -1)), Cause.of(raw), moment(raw.get("startedAt")), moment(raw.get("finishedAt"))
     )
 
 
@@ -131,10 +131,10 @@ class BatchJob:
     uid: str
     job_uid: str
     plan: str
-    """The plan that the attempt was made by, as JSON."""
+    """The plan of the job when the attempt was made, as JSON."""
     suspended: bool
     ended: bool
-    """Or about to be: it says so when its pods have."""
+    """Or about to end: its conditions say so before its pods have ended."""
     deleting: bool
 
 

@@ -22,7 +22,7 @@ from tests.bench.floors import program, started
 from tests.bench.table import Figure, percentile, show
 from tests.bench.wire import Socket
 from tests.support.ports import free_ports
-from tests.support.servers import ServerProcess, nats_server
+from tests.support.servers import ServerProcess, nats_server, variables_of
 
 _BURST = 0.01
 
@@ -109,9 +109,7 @@ async def listen(port: int, nats: NatsSettings, load: Load, *, bare: bool) -> li
 
 def gateway(port: int, nats: NatsSettings, folder: Path) -> ServerProcess:
     env = {
-        "AUTEUR_NATS__URL": nats.url,
-        "AUTEUR_NATS__USER": nats.user,
-        "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
+        **variables_of(nats),
         "AUTEUR_STORE__SECRET_KEY": "not-used-here",
         "AUTEUR_GATEWAY__DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'gateway.db'}",
         "AUTEUR_GATEWAY__PORT": str(port),

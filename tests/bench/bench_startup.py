@@ -78,13 +78,16 @@ def start(home: Path) -> Start:
     """As after `make dev`: nothing is running, nothing is known, the runners' environments are there. The picture is
     asked for as soon as anybody could.
     """
-    found = {"AUTEUR_STANDALONE__DISCOVER": "true", "AUTEUR_STANDALONE__ENVIRONMENTS": str(_ENVIRONMENTS)}
-    made = Stack(home, None, **found)
+    made = Stack(home, AUTEUR_STANDALONE__DISCOVER="true", AUTEUR_STANDALONE__ENVIRONMENTS=str(_ENVIRONMENTS))
     try:
         began = time.monotonic()
         command = subprocess.Popen((AUTEUR, "up"), env=made.environment, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
-        wait_for(made.layout.address.exists, "the supervisor", seconds=_PATIENCE)
-        wait_for(made.ready, "the stack", seconds=_PATIENCE)
+
+        def is_ready() -> bool:
+            assert command.poll() in (None, 0), f"auteur up failed\n{made.logs()}"
+            return made.layout.address.exists() and made.ready()
+
+        wait_for(is_ready, "the stack", seconds=_PATIENCE)
         ready = time.monotonic() - began
         _, job = wait_for(lambda: _accepted(made), "a picture to be accepted", seconds=_PATIENCE)
         assert command.wait(_PATIENCE) == 0, made.logs()

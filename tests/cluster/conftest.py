@@ -69,7 +69,7 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     """A fresh one, in which pods can be made at once; deleted afterwards, without waiting for it."""
     name = f"test-{uuid.uuid4().hex[:10]}"
     kubectl("create", "namespace", name)
-    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

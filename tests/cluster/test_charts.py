@@ -19,16 +19,20 @@ import yaml
 
 from auteur_contracts.crds import DECLARATIONS
 from auteur_contracts.names import LABEL_ENABLED
-from auteur_contracts.resources import FunctionRunner
+from auteur_contracts.resources import FunctionRunner, FunctionRunnerSpec
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_standalone.servers import LOOPBACK
+from scripts.generator import charts, runners
+from scripts.generator.runners import Offered
+from tests.support import new_runner
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
 from tests.support.cluster.kwok import Shape, playing
 from tests.support.cluster.operators import install_crds
+from tests.support.cluster.ours import CHECKOUT, VERSION
 from tests.support.ports import free_ports
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import wait_for
 
 DATA = Path(__file__).parents[1] / "data" / "charts"
@@ -78,10 +82,16 @@ def told(resource: dict[str, Any]) -> dict[str, Any]:
     return resource
 
 
+def is_of(case: str, resource: dict[str, Any]) -> bool:
+    """Which other runners the chart has is no business of a case."""
+    named = yaml.safe_load(values_of(case).read_text()).get("runners", {})
+    return resource["kind"] != "FunctionRunner" or resource["metadata"]["name"] in named
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_what_values_render_to(case: str, helm: Helm) -> None:
     resources = helm.resources(chart_of(case), "--values", values_of(case), release=chart_of(case))
-    shown = [told(each) for each in resources if each["kind"] != "CustomResourceDefinition"]
+    shown = [told(each) for each in resources if each["kind"] != "CustomResourceDefinition" and is_of(case, each)]
     shown.sort(key=lambda each: (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]))
     rendered = yaml.dump_all(shown, Dumper=Readable, sort_keys=True, width=120, allow_unicode=True)
 
@@ -109,15 +119,44 @@ def test_the_custom_resources_go_through_as_they_are(helm: Helm) -> None:
     assert {name: each["metadata"].get("annotations") for name, each in unkept.items()} == dict.fromkeys(rendered)
 
 
-def test_runners_are_what_our_own_contracts_read(helm: Helm) -> None:
-    """Both, and a large number is not written as 4.294967295e+09."""
-    rendered = helm.template("auteur-runners", "--values", values_of("auteur-runners-gpu"))
+def as_a_cluster_gets_it(offered: Offered) -> FunctionRunnerSpec:
+    """What the runner says of itself; an installation adds where its image is, and how many stay warm."""
+    spec = offered.described.spec
+    tiers = tuple(tier.model_copy(update={"warm": offered.warm(tier.quality)}) for tier in spec.tiers)
+    told = {**spec.model_dump(mode="json"), "functions": yaml.safe_load(charts.functions(offered.described))}
+    return FunctionRunnerSpec.model_validate(told).model_copy(
+        update={"image": f"{offered.image}:{VERSION}", "tiers": tiers}
+    )
+
+
+def test_runners_are_rendered_as_they_describe_themselves(helm: Helm) -> None:
+    """Read by our own contracts, and a large number is not written as 4.294967295e+09."""
+    rendered = helm.template("auteur-runners")
     assert "e+0" not in rendered
-    runners = [FunctionRunner.model_validate(each) for each in yaml.safe_load_all(rendered)]
-    assert {runner.metadata.name: [tier.quality.value for tier in runner.spec.tiers] for runner in runners} == {
-        "diffusion": ["standard", "high", "ultra"],
-        "flip": ["standard"],
+    read = [FunctionRunner.model_validate(each) for each in yaml.safe_load_all(rendered) if each]
+    deployed = [offered for offered in runners.found(CHECKOUT) if offered.deployed]
+    assert deployed
+    assert {each.metadata.name: each.spec for each in read} == {
+        offered.name: as_a_cluster_gets_it(offered) for offered in deployed
     }
+
+
+def test_a_new_folder_is_a_runner_of_the_chart(helm: Helm, tmp_path: Path) -> None:
+    """Beside those that were there; and the chart of the platform does not care."""
+    checkout = new_runner.copied(tmp_path)
+    new_runner.add_herald(checkout)
+    assert new_runner.generate(checkout).returncode == 0
+    before, after = (
+        {each["metadata"]["name"]: each for each in helm.resources(str(folder / "auteur-runners"), release="runners")}
+        for folder in (CHARTS, checkout / "charts")
+    )
+    assert after.keys() - before.keys() == {"herald"}
+    assert {name: after[name] for name in before} == before
+    herald = FunctionRunner.model_validate(after["herald"])
+    assert herald.spec.image == f"auteur-runner-herald:{VERSION}"
+    assert [function.name for function in herald.spec.functions] == ["proclaim"]
+    words = ("template", "auteur", checkout / "charts" / "auteur", "--show-only", "templates/operator/rbac.yaml")
+    assert helm(*words) == helm("template", "auteur", CHARTS / "auteur", *words[3:])
 
 
 def test_lint(helm: Helm) -> None:
@@ -140,10 +179,10 @@ REFUSALS = {
     "S3 by no URL": ("auteur", "store.external.url=s3.example.com", "at '/store/external/url'"),
     "an ingress for no name": ("auteur", "gateway.ingress.enabled=true", "set gateway.ingress.host"),
     "jobs that nobody runs": ("auteur", "operator.namespaces={team-a}", 'in namespace "auteur"'),
-    "a runner without an image": ("auteur-runners", "runners.diffusion.enabled=true", "set runners.diffusion.image"),
+    "a runner without an image": ("auteur-runners", "runners.flip.tiers.draft.pipeline=x", "set runners.flip.image"),
     "an unknown quality": (
         "auteur-runners",
-        "runners.diffusion-tiny.tiers.best.pipeline=x",
+        "runners.flip.tiers.best.pipeline=x",
         "additional properties 'best' not allowed",
     ),
     "a runner of nothing": (
@@ -456,7 +495,7 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
     here.apply(lease)
     failed = {"restartPolicy": "Never", "containers": [{"name": "test", "image": "registry.test/none:1"}]}
-    here("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    here("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     here.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "auteur-test-gateway"}, "spec": failed})
     with hooks_of("cleanup", helm.resources("auteur"), admin):
         inside = Inside(own_control_plane, "auteur", tmp_path)
@@ -562,9 +601,9 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     where = ("--namespace", "auteur")
     small = ("--set", "persistence.enabled=false")
 
-    told = helm("install", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    told = helm("install", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "120s")
     assert "kubectl wait --namespace auteur gj/demo-1 --for=condition=Finished" in told
-    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--wait", "--timeout", "30s")
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--wait", "--timeout", "120s")
     secrets = drawn_secrets(here)
     assert sorted(secrets) == ["auteur-gateway", "auteur-nats", "auteur-operator", "auteur-store"]
 
@@ -596,12 +635,12 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     runner = here.get("functionrunner", "diffusion-tiny")
     assert (runner["spec"]["image"], runner["status"]["ready"]) == ("auteur-runner-diffusion:2", True)
     pods = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
-    helm("upgrade", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "60s")
+    helm("upgrade", "auteur", CHARTS / "auteur", *where, *small, "--wait", "--timeout", "120s")
     same = [each["metadata"]["name"] for each in here.get("pods", "-l", "app.kubernetes.io/component=nats")["items"]]
     assert pods == same
 
     helm("uninstall", "auteur-runners", *where, "--wait")
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     kept = [
         f"customresourcedefinition.apiextensions.k8s.io/{kind}.auteur.studio"
         for kind in ("functionrunners", "generationjobs")
@@ -614,14 +653,14 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
     claims = ["data-auteur-database-0", "data-auteur-nats-0", "data-auteur-store-0"]
     wait_for(lambda: [each["metadata"]["name"] for each in here.get("pvc")["items"]] == claims, "volumes to be claimed")
     password = drawn_secrets(here)["auteur-database"]
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     volumes = [f"persistentvolumeclaim/{name}" for name in claims]
     assert left(here) == sorted([*kept, *volumes, "secret/auteur-database"])
 
     # And once more, with its password, to go without leaving anything.
     helm("install", "auteur", CHARTS / "auteur", *where, *bundled, "--set", "crds.keep=false,persistence.keep=false")
     assert drawn_secrets(here)["auteur-database"] == password
-    helm("uninstall", "auteur", *where, "--wait", "--timeout", "60s")
+    helm("uninstall", "auteur", *where, "--wait", "--timeout", "120s")
     wait_for(lambda: left(here) == [], "the last of it to go")
 
 
@@ -639,12 +678,7 @@ def operator_of(
     def made(kubeconfig: Path, namespace: str) -> ServerProcess:
         environment = {
             "KUBECONFIG": str(kubeconfig),
-            "AUTEUR_NATS__URL": nats.url,
-            "AUTEUR_NATS__USER": nats.user,
-            "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
-            "AUTEUR_STORE__URL": store_settings.url,
-            "AUTEUR_STORE__ACCESS_KEY": store_settings.access_key,
-            "AUTEUR_STORE__SECRET_KEY": store_settings.secret_key.get_secret_value(),
+            **variables_of(nats, store_settings),
             "AUTEUR_OPERATOR__NAMESPACE": namespace,
             "AUTEUR_OPERATOR__SECRET": "signs-reports",
             "AUTEUR_OPERATOR__HTTP_PORT": str(port),
@@ -682,15 +716,15 @@ def test_the_operator_gets_along_with_its_rights(
 
     operator = operator_of(own_cluster.service_account("auteur", "auteur-operator"), "auteur").start()
     try:
-        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=20s")
+        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=90s")
         here("apply", "-f", SAMPLES / "text-to-image.yaml")
-        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=20s")
-        here("wait", "job/demo-1-1", "--for=create", "--timeout=20s")
-        here("wait", "secret/auteur-worker", "--for=create", "--timeout=20s")
-        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=20s")
-        here("delete", "gj/demo-1", "--timeout=20s")
+        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=90s")
+        here("wait", "job/demo-1-1", "--for=create", "--timeout=90s")
+        here("wait", "secret/auteur-worker", "--for=create", "--timeout=90s")
+        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=90s")
+        here("delete", "gj/demo-1", "--timeout=90s")
         # Its garbage collector looks for kinds that are new every 30 s.
-        here("wait", "job/demo-1-1", "--for=delete", "--timeout=60s", seconds=70)
+        here("wait", "job/demo-1-1", "--for=delete", "--timeout=90s")
     finally:
         operator.stop()
     account = "system:serviceaccount:auteur:auteur-operator"

@@ -10,11 +10,17 @@ from tests.support.cluster_suite import ClusterSuite
 from tests.support.custom_resources import CRDS
 
 
-@pytest.fixture
-async def cluster(control_plane: ClusterUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+@pytest.fixture(scope="module")
+def installed(control_plane: ClusterUnderTest) -> ClusterUnderTest:
+    """With our custom resources."""
     control_plane.kubectl("apply", "--server-side", "--filename", str(CRDS))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(CRDS))
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    return control_plane
+
+
+@pytest.fixture
+async def cluster(installed: ClusterUnderTest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setenv("KUBECONFIG", str(installed.kubeconfig))
     made = Cluster(await configuration())
     yield made
     await made.close()

@@ -5,7 +5,7 @@ does, and nothing that is another's word.
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from tests.support.echo import Echo
 from tests.support.ports import free_ports
 from tests.support.scripted import register
 from tests.support.servers import ServerProcess, _says_info, delete_streams
+from tests.support.tasks import running
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -128,17 +129,6 @@ class Taken:
             self.subjects.append(delivery.subject)
 
 
-@contextlib.asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 def fact(what: Fact, namespace: str = OWN) -> str:
     return str(JobFact(namespace, "film", "u1", what))
 
@@ -173,7 +163,7 @@ async def test_a_job_passes_through_all_of_them(users: Users) -> None:
         running(worker.consume(WORKERS, orders)),
         running(EventLog(gateway).follow(follow, reset)),
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await following.wait()
         submit, work, report = JobCommand(OWN, "alley", Verb.SUBMIT), Work(POOL, "u1"), ReportOf(POOL, "u1", 1)
         await gateway.publish(submit, b"{}", msg_id="submit")
@@ -284,7 +274,7 @@ async def test_workers_and_gateways_get_over_streams_that_somebody_else_has_to_m
         await EventLog(users.gateway).position()
 
     await users.operator.ensure_streams()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await report, await command) == (1, 1)
 
 
@@ -347,7 +337,7 @@ async def test_nobody_hears_what_is_meant_for_another(user: str, users: Users) -
         await users.operator.say(said, b"{}")
     for other in ("operator", "worker", "gateway"):
         await users.operator.say(f"_INBOX_{other}.mine", b"{}")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await own.wait()
     assert heard.subjects == []
 

@@ -34,11 +34,11 @@ def on_labels(vram: int, **more: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def nodes(fakes: Player, **wanted: object) -> Iterator[Shape]:
+def nodes(fakes: Player, **wanted: Any) -> Iterator[Shape]:
     """Of the test's own, on which nothing else is put."""
     name = f"own-{uuid.uuid4().hex[:6]}"
     taint = {"key": "test", "value": name, "effect": "NoSchedule"}
-    shape = Shape(name, labels={"test": name}, taints=(taint,), **{"count": 1, **wanted})  # type: ignore[arg-type]
+    shape = Shape(name, labels={"test": name}, taints=(taint,), **{"count": 1, **wanted})
     fakes.add(shape)
     try:
         yield shape
@@ -81,7 +81,7 @@ async def test_the_workers_secret_is_made_again_when_a_container_misses_it(opera
     here.kubectl("delete", "secret", "auteur-worker")
     await here.make(runner("broken", here.name, end=End.CONFIG_ERROR), job("pier", here.name, runner="broken"))
     await here.until("pier", Running="False/ContainerNotStarted")
-    here.kubectl("wait", "--for=create", "secret/auteur-worker", "--timeout=10s")
+    here.kubectl("wait", "--for=create", "secret/auteur-worker", "--timeout=90s")
 
 
 async def test_no_node_has_such_a_card(operated: Operated, here: Here) -> None:

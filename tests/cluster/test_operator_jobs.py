@@ -32,7 +32,7 @@ _REPLY: TypeAdapter[Grant | ClaimRefused] = TypeAdapter(ClaimReply)
 async def test_applied_waited_for_and_succeeded(operated: Operated, here: Here) -> None:
     here.kubectl.apply(runner("diffusion", here.name))
     here.kubectl.apply(job("alley", here.name))
-    here.kubectl("wait", "gj/alley", "--for=condition=Finished", "--timeout=30s")
+    here.kubectl("wait", "gj/alley", "--for=condition=Finished", "--timeout=90s")
 
     found = await here.until("alley", Finished="True/OutputsCommitted", Succeeded="True/OutputsCommitted")
     assert (found.status.phase, found.status.attempt, found.status.failures) == (Phase.SUCCEEDED, 1, 0)

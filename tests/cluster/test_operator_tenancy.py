@@ -33,7 +33,7 @@ async def there(kubectl: Kubectl, api: httpx.AsyncClient) -> AsyncIterator[Here]
     name = f"there-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, f"{names.LABEL_ENABLED}=true")
-    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     yield Here(name, kubectl.within(name), api)
     kubectl("delete", "namespace", name, "--wait=false")
 
@@ -184,16 +184,22 @@ async def test_a_job_waits_until_its_namespace_is_let_in(operated: Operated, out
     await outside.until("alley", Succeeded="True/OutputsCommitted")
 
 
-async def test_let_out_again(enabled: Here, operated_bus: Bus, facts: Facts) -> None:
-    enabled.kubectl("label", "namespace", enabled.name, f"{names.LABEL_ENABLED}-")
+async def let_out(here: Here, bus: Bus, facts: Facts) -> None:
+    """And the operator has noticed: it rejects commands."""
+    here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}-")
     attempt = iter(range(1000))
 
     async def is_rejected() -> bool:
         name = f"job-{next(attempt)}"
-        await told(operated_bus, enabled.name, name, Verb.SUBMIT, Submit(job=asked(enabled.name, name)))
+        await told(bus, here.name, name, Verb.SUBMIT, Submit(job=asked(here.name, name)))
         return any(isinstance(each.data, Rejected) for each in facts.seen)
 
     await eventually(is_rejected, "commands to be rejected")
+
+
+async def test_let_out_again(enabled: Here, operated_bus: Bus, facts: Facts) -> None:
+    await let_out(enabled, operated_bus, facts)
+    assert "auteur.studio/enabled=true" in failure_of(facts.seen[-1]).remedy
 
 
 async def test_cancel_and_delete_are_for_namespaces_that_were_let_in(
@@ -202,15 +208,7 @@ async def test_cancel_and_delete_are_for_namespaces_that_were_let_in(
     """What kubectl made in a namespace of its own is nobody's else to end."""
     await here.make(runner("diffusion", here.name, end=End.HANG), job("alley", here.name))
     await here.until("alley", Dispatched="True/PodCreated")
-    here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}-")
-    attempt = iter(range(1000))
-
-    async def is_rejected() -> bool:
-        name = f"job-{next(attempt)}"
-        await told(operated_bus, here.name, name, Verb.SUBMIT, Submit(job=asked(here.name, name)))
-        return any(isinstance(each.data, Rejected) for each in facts.seen)
-
-    await eventually(is_rejected, "commands to be rejected")
+    await let_out(here, operated_bus, facts)
     for verb, payload in ((Verb.CANCEL, Cancel(by="somebody")), (Verb.DELETE, Delete())):
         await told(operated_bus, here.name, "alley", verb, payload)
     here.kubectl("label", "namespace", here.name, f"{names.LABEL_ENABLED}=true")

@@ -187,7 +187,7 @@ def test_a_cluster_that_exists_is_used_from_a_copy_of_its_kubeconfig(control_pla
 
 def test_a_job_runs_to_complete(here: Kubectl) -> None:
     here.create(job("once"))
-    here("wait", "--for=condition=Complete", "job/once", "--timeout=30s")
+    here("wait", "--for=condition=Complete", "job/once", "--timeout=90s")
 
     status = here.get("job", "once")["status"]
     assert (status["succeeded"], status.get("failed", 0)) == (1, 0)
@@ -241,7 +241,7 @@ def test_a_pod_ends_as_it_was_asked_to(
 ) -> None:
     said = '{"message": "a \\"quoted\\" word:\\n# and a line"}'
     here.create(pod("played", ends(end, message=said, exit_code=3)))
-    here("wait", "--for=jsonpath={.status.phase}=" + phase, "pod/played", "--timeout=30s")
+    here("wait", "--for=jsonpath={.status.phase}=" + phase, "pod/played", "--timeout=90s")
 
     status = here.get("pod", "played")["status"]
     terminated = status["containerStatuses"][0]["state"]["terminated"]
@@ -252,7 +252,7 @@ def test_a_pod_ends_as_it_was_asked_to(
 
 def test_a_failed_pod_fails_its_job_once(here: Kubectl) -> None:
     here.create(job("failing", ends(End.FAIL)))
-    here("wait", "--for=condition=Failed", "job/failing", "--timeout=30s")
+    here("wait", "--for=condition=Failed", "job/failing", "--timeout=90s")
 
     assert conditions(here.get("job", "failing"))["Failed"] == "BackoffLimitExceeded"
     assert len(here.get("pods")["items"]) == 1
@@ -260,7 +260,7 @@ def test_a_failed_pod_fails_its_job_once(here: Kubectl) -> None:
 
 def test_a_pod_that_vanishes_leaves_a_failed_job_and_no_pod(here: Kubectl) -> None:
     here.create(job("vanishing", ends(End.VANISH, after=0.3)))
-    here("wait", "--for=condition=Failed", "job/vanishing", "--timeout=30s")
+    here("wait", "--for=condition=Failed", "job/vanishing", "--timeout=90s")
     wait_for(lambda: not here.get("pods")["items"], "the pod to be gone")
 
 
@@ -280,7 +280,7 @@ def test_a_pod_that_cannot_start_waits_and_says_why(here: Kubectl, end: End, rea
 
 def test_a_pod_that_hangs_meets_its_own_deadline_only(here: Kubectl) -> None:
     here.create(pod("late", ends(End.HANG), activeDeadlineSeconds=1), pod("hanging", ends(End.HANG)))
-    here("wait", "--for=jsonpath={.status.phase}=Failed", "pod/late", "--timeout=30s")
+    here("wait", "--for=jsonpath={.status.phase}=Failed", "pod/late", "--timeout=90s")
 
     assert here.get("pod", "late")["status"]["reason"] == "DeadlineExceeded"
     assert here.get("pod", "hanging")["status"]["phase"] == "Running"
@@ -288,7 +288,7 @@ def test_a_pod_that_hangs_meets_its_own_deadline_only(here: Kubectl) -> None:
 
 def test_times_of_a_pod_are_chosen_too(here: Kubectl) -> None:
     here.create(pod("slow", ends(End.SUCCEED, starts_after=1.2, after=2.2)))
-    here("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/slow", "--timeout=30s")
+    here("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/slow", "--timeout=90s")
 
     status = here.get("pod", "slow")["status"]
     terminated = status["containerStatuses"][0]["state"]["terminated"]
@@ -298,7 +298,7 @@ def test_times_of_a_pod_are_chosen_too(here: Kubectl) -> None:
 
 def test_a_deleted_pod_may_take_its_time(here: Kubectl) -> None:
     here.create(pod("leaving", ends(End.HANG, deletes_after=60)))
-    here("wait", "--for=condition=Ready", "pod/leaving", "--timeout=30s")
+    here("wait", "--for=condition=Ready", "pod/leaving", "--timeout=90s")
 
     here("delete", "pod", "leaving", "--wait=false")
 
@@ -313,7 +313,7 @@ def test_a_player_that_was_killed_plays_again(own_control_plane: ControlPlane, t
 
         own_control_plane.kubectl.create(job("afterwards"))
 
-        own_control_plane.kubectl("wait", "--for=condition=Complete", "job/afterwards", "--timeout=30s")
+        own_control_plane.kubectl("wait", "--for=condition=Complete", "job/afterwards", "--timeout=90s")
 
 
 def test_a_silent_node_is_lost_with_its_pods_until_it_speaks_again(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_silent_node_is_lost_with_its_pods_until_it_speaks_again(tmp_path: Pat
     ):
         kubectl = made.kubectl
         kubectl.create(pod("lost", ends(End.HANG), tolerations=[{**gone, "tolerationSeconds": 0}]))
-        kubectl("wait", "--for=condition=Ready", "pod/lost", "--timeout=30s")
+        kubectl("wait", "--for=condition=Ready", "pod/lost", "--timeout=90s")
         node = kubectl.get("pod", "lost")["spec"]["nodeName"]
 
         player.silence(node)
@@ -337,8 +337,8 @@ def test_a_silent_node_is_lost_with_its_pods_until_it_speaks_again(tmp_path: Pat
 
         player.wake(node)
 
-        kubectl("wait", "--for=condition=Ready", f"node/{node}", "--timeout=30s")
-        kubectl("wait", "--for=delete", "pod/lost", "--timeout=30s")
+        kubectl("wait", "--for=condition=Ready", f"node/{node}", "--timeout=90s")
+        kubectl("wait", "--for=delete", "pod/lost", "--timeout=90s")
 
 
 # ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -364,9 +364,9 @@ def test_memory_of_cards_by_labels(here: Kubectl, cards: Player) -> None:
     container = {"name": "main", "image": "r", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
     asking = {"affinity": affinity, "containers": [container]}
     here.create(pod("first", ends(End.HANG), **asking))
-    here("wait", "--for=condition=Ready", "pod/first", "--timeout=30s")
+    here("wait", "--for=condition=Ready", "pod/first", "--timeout=90s")
     here.create(pod("second", ends(End.HANG), **asking))
-    here("wait", "--for=condition=PodScheduled=false", "pod/second", "--timeout=30s")
+    here("wait", "--for=condition=PodScheduled=false", "pod/second", "--timeout=90s")
 
     assert here.get("pod", "first")["spec"]["nodeName"] == "large-0"
     unscheduled = here.get("pod", "second")["status"]["conditions"][0]
@@ -390,7 +390,7 @@ def test_memory_of_cards_by_dra_claims(here: Kubectl, cards: Player) -> None:
     }
     with cards.devices(SMALL, LARGE):
         here.create(template, pod("first", ends(End.SUCCEED, after=2), **asking))
-        here("wait", "--for=condition=Ready", "pod/first", "--timeout=30s")
+        here("wait", "--for=condition=Ready", "pod/first", "--timeout=90s")
 
         claim = here.get("resourceclaims")["items"][0]
         assert claim["status"]["allocation"]["devices"]["results"][0]["pool"] == "large-0"
@@ -398,7 +398,7 @@ def test_memory_of_cards_by_dra_claims(here: Kubectl, cards: Player) -> None:
 
         # The one large card is free again when the first pod ended.
         here.create(pod("second", ends(End.SUCCEED), **asking))
-        here("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/second", "--timeout=30s")
+        here("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/second", "--timeout=90s")
     assert cards.cluster.kubectl.run("get", "deviceclass", DEVICE_CLASS).returncode != 0
 
 
@@ -411,8 +411,11 @@ async def test_hundreds_of_jobs_are_no_trouble(control_plane: Cluster, namespace
         for index in range(300):
             (await client.post(path, json=job(f"many-{index}"))).raise_for_status()
 
-        async def complete() -> bool:
-            found = await api.items(client, path)
-            return sum("Complete" in conditions(each) for each in found) == 300
+        done = 0
 
-        await eventually(complete, "300 jobs to complete")
+        async def complete() -> bool:
+            nonlocal done
+            done = sum("Complete" in conditions(each) for each in await api.items(client, path))
+            return done == 300
+
+        await eventually(complete, "300 jobs to complete", progress=lambda: done)

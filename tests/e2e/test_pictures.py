@@ -84,8 +84,8 @@ def test_cancel_stops_the_model_and_the_next_picture_is_as_if_nothing_had_happen
     assert studio.call("POST", f"/v1/generations/{long}/cancel")[0] in (200, 202)
     _, after = picture_of(studio, **asked)
 
-    # The one worker has stopped and drawn the next picture: 500 steps would have taken many times as long.
-    assert time.monotonic() - cancelled_at < 2 + 2 * one_picture
+    # The one worker has stopped and drawn the next picture: 500 steps take as long as 25 pictures.
+    assert time.monotonic() - cancelled_at < 12 * one_picture
     assert studio.finished(long)["status"] == "cancelled"
     assert after == undisturbed
 

@@ -33,7 +33,7 @@ def schemas() -> dict[str, Schema]:
 
 
 def admitted(plural: str, made: Json) -> Json:
-    """As it is stored: without fields that the schema does not name, and with its defaults."""
+    """As it is stored: without nulls and fields that the schema does not name, and with its defaults."""
     schema = schemas()[plural]
     fields = {name: _structured(schema[name], made[name]) for name in ("spec", "status") if name in made}
     return {name: made[name] for name in _OWN if name in made} | fields
@@ -45,7 +45,8 @@ def _structured(schema: Schema, value: Any) -> Any:
     if not isinstance(value, dict) or "properties" not in schema:
         return copy.deepcopy(value)
     children = schema["properties"]
-    kept = {name: _structured(children[name], child) for name, child in value.items() if name in children}
+    named = {name: child for name, child in value.items() if name in children and child is not None}
+    kept = {name: _structured(children[name], child) for name, child in named.items()}
     defaults = {name: child["default"] for name, child in children.items() if "default" in child}
     return copy.deepcopy(defaults) | kept
 

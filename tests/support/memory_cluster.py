@@ -34,6 +34,9 @@ class MemoryCluster(Cluster):
         self.calls: list[tuple[str, str]] = []
         """Verb and path of each, refused ones too."""
         self.is_away = False
+        self.writable = asyncio.Event()
+        """While it is cleared, writes wait."""
+        self.writable.set()
         self.answers_after = 0.0
         """Seconds between a write and its answer."""
         self._refusals: list[tuple[str, str, int, str]] = []
@@ -51,6 +54,10 @@ class MemoryCluster(Cluster):
     def put_namespace(self, name: str, **labels: str) -> Json:
         made = {"metadata": {"labels": labels}, "status": {"phase": "Active"}}
         return self.objects.add(_NAMESPACES._replace(name=name), made)
+
+    def put(self, path: str, manifest: Json) -> None:
+        """As by `kubectl apply`."""
+        self._answer("apply", path, copy.deepcopy(manifest), {})
 
     def refuse(self, verb: str, plural: str, status: int, message: str = "refused") -> None:
         """The next such call is answered so: `refuse("create", "jobs", 403, "exceeded quota")`."""
@@ -87,6 +94,8 @@ class MemoryCluster(Cluster):
         self.calls.append((verb, path))
         if self.is_away:
             raise Unreachable(f"{verb} {path}", "connection refused")
+        if verb not in ("get", "list"):
+            await self.writable.wait()
         try:
             self._refuse_if_told(verb, path)
             answer = self._answer(verb, path, copy.deepcopy(body or {}), asked.get("query") or {})

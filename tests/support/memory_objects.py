@@ -52,6 +52,13 @@ class Change:
     before: Json | None
     after: Json | None
 
+    @property
+    def told(self) -> Json:
+        """The object as a watch shows it: as it is now, or as it was and at which version it went."""
+        shown = copy.deepcopy(self.after or self.before or {})
+        shown["metadata"]["resourceVersion"] = str(self.version)
+        return shown
+
 
 class Objects:
     """`changed` hears of each change, after it was made."""

@@ -97,11 +97,12 @@ class Facts:
 
 
 class ScriptedWorker:
-    """Takes orders of the pool `echo` only when it is told to."""
+    """Takes orders of its pool only when it is told to."""
 
-    def __init__(self, bus: Bus, name: str = "worker-1") -> None:
+    def __init__(self, bus: Bus, name: str = "worker-1", *, pool: str = "echo") -> None:
         self._bus = bus
         self.name = name
+        self._pool = pool
         self.cancelled: list[str] = []
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self.state = WorkerState.READY
@@ -114,7 +115,7 @@ class ScriptedWorker:
         uid, attempt = self._busy_with
         beat = Heartbeat(
             worker=self.name,
-            pool="echo",
+            pool=self._pool,
             runner="echo",
             state=self.state,
             message=self.message,
@@ -122,7 +123,7 @@ class ScriptedWorker:
             attempt=attempt,
             sequence=self._sequence,
         )
-        await self._bus.say(subjects.Heartbeat("echo", self.name), beat)
+        await self._bus.say(subjects.Heartbeat(self._pool, self.name), beat)
 
     async def live(self) -> None:
         """Heartbeats and takes orders off the queue, until cancelled."""
@@ -138,14 +139,16 @@ class ScriptedWorker:
         await self._bus.listen("auteur.signal.v1.*.*.cancel", note)
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                self._bus.consume(Consumer(streams.WORK, "pool-echo", subjects.pool_work("echo"), batch=1), take)
+                self._bus.consume(
+                    Consumer(streams.WORK, f"pool-{self._pool}", subjects.pool_work(self._pool), batch=1), take
+                )
             )
             while True:
                 await self.beat()
                 await asyncio.sleep(0.5)
 
     async def order(self) -> Order:
-        return await asyncio.wait_for(self._orders.get(), 15)
+        return await asyncio.wait_for(self._orders.get(), 60)
 
     async def claim(self, order: Order, *, nonce: str = "", worker: str = "") -> Grant | ClaimRefused:
         request = ClaimRequest(

@@ -126,6 +126,15 @@ def _says_info(port: int) -> bool:
         return False
 
 
+def variables_of(nats: NatsSettings, store: StoreSettings | None = None) -> dict[str, str]:
+    """How a program of ours is told of the servers: in its environment."""
+    found = {"NATS__URL": nats.url, "NATS__USER": nats.user, "NATS__PASSWORD": nats.password.get_secret_value()}
+    if store is not None:
+        found |= {"STORE__URL": store.url, "STORE__BUCKET": store.bucket, "STORE__ACCESS_KEY": store.access_key}
+        found |= {"STORE__SECRET_KEY": store.secret_key.get_secret_value()}
+    return {f"AUTEUR_{name}": value for name, value in found.items()}
+
+
 async def delete_streams(bus: Bus) -> None:
     """All of the server, buckets of keys among them: as if it was new."""
     for stream in await bus.js.streams_info():

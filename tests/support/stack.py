@@ -61,7 +61,11 @@ class Stack:
         assert not self.leftovers(), "processes outlived auteur down"
 
     def leftovers(self) -> list[int]:
-        found = [processes.recall(path) for path in self.layout.run.glob("*.pid")] if self.layout.run.exists() else []
+        found = (
+            [processes.read_pid_file(path) for path in self.layout.run.glob("*.pid")]
+            if self.layout.run.exists()
+            else []
+        )
         return [pid for pid in found if pid is not None]
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":

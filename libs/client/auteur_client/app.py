@@ -43,7 +43,8 @@ KNOWN_PARTS = {
 }
 
 
-def build_app(*, with_parts: bool = True) -> typer.Typer:
+def build_app(words: Sequence[str] = ()) -> typer.Typer:
+    """With what these words need."""
     app = typer.Typer(
         name="auteur",
         help="Ask for pictures, voices, clips and films; watch them being made; keep every take.",
@@ -58,22 +59,27 @@ def build_app(*, with_parts: bool = True) -> typer.Typer:
     app.callback()(_root)
     for verb in OUR_VERBS:
         app.command()(verb)
-    if with_parts:
-        for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group=COMMAND_GROUP), key=lambda entry: entry.name):
+        if needs_part(entry.name, words):
             _add(app, entry)
     return app
 
 
-def needs_parts(words: Sequence[str]) -> bool:
-    """Our own verbs do without the other packages' commands, and without the time that importing those takes."""
+def needs_part(name: str, words: Sequence[str]) -> bool:
+    """Our own verbs do without the parts' commands, a part's without those of the others: importing them takes time.
+    All are there for help and for what nobody knows.
+    """
     verb = next((word for word in words if not word.startswith("-")), "")
-    return verb not in {ours.__name__ for ours in OUR_VERBS}
+    if verb in {ours.__name__ for ours in OUR_VERBS}:
+        return False
+    owners = [part for part, absent in KNOWN_PARTS.items() if verb in absent.commands]
+    return not owners or name in owners
 
 
 def run_app(words: Sequence[str]) -> int:
     """One command, from words to exit code."""
     try:
-        command = typer.main.get_command(build_app(with_parts=needs_parts(words)))
+        command = typer.main.get_command(build_app(words))
         ended = command.main(args=list(words), prog_name="auteur", standalone_mode=False)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

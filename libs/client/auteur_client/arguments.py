@@ -78,7 +78,8 @@ def unknown_function(name: str, known: Sequence[str]) -> InvalidRequest:
 
 
 def choose_function(catalogue: Sequence[FunctionReply], name: str, runner: str | None = None) -> FunctionReply | None:
-    """Whose schema to check against: the named runner's, else the first ready one's. None: let the server judge."""
+    """The entry whose schema to check against: the named runner's, else the first ready one's. None: the server
+    checks."""
     serving = [entry for entry in catalogue if entry.name == name and runner in (None, entry.runner)]
     return next((entry for entry in serving if entry.ready), serving[0] if serving else None)
 

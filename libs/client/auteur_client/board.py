@@ -41,7 +41,7 @@ class Board:
             jobs=tuple(_moved(job, message) if job.job_id == message.task_id else job for job in self.jobs),
         )
 
-    def to_ask_after(self, message: ServerMessage) -> tuple[str, ...]:
+    def to_poll(self, message: ServerMessage) -> tuple[str, ...]:
         """The jobs that a message says have changed in more than progress."""
         match message:
             case ProgressMessage():
@@ -86,7 +86,7 @@ def _moved(job: GenerationReply, message: ProgressMessage) -> GenerationReply:
 
 
 def exit_code_of(statuses: Iterable[ApiStatus]) -> ExitCode:
-    """One answer for several jobs: a failure weighs more than a cancelled job, which weighs more than success."""
+    """One exit code for several jobs: a failure outweighs a cancelled job, which outweighs success."""
     seen = set(statuses)
     if ApiStatus.FAILED in seen:
         return ExitCode.JOB_FAILED

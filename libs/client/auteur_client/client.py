@@ -42,6 +42,7 @@ from auteur_contracts.web.http import (
     GenerationStatusReply,
     HealthReply,
     InfoReply,
+    OutputList,
     OutputReply,
     QualityMappings,
     UploadReply,
@@ -61,10 +62,6 @@ RECONNECTS = Patience(tries=20, first=0.1, longest=2.0)
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class OutputList(Reply):
-    items: tuple[OutputReply, ...]
-
-
 class LogLine(Reply):
     line: str
     level: str = "info"
@@ -80,8 +77,8 @@ class JobFilter:
     function: str | None = None
 
     def query(self) -> dict[str, str]:
-        asked = {"project": self.project, "status": self.status, "function": self.function}
-        return {name: str(value) for name, value in asked.items() if value is not None}
+        wanted = {"project": self.project, "status": self.status, "function": self.function}
+        return {name: str(value) for name, value in wanted.items() if value is not None}
 
 
 class Client:
@@ -116,10 +113,10 @@ class Client:
 
     # Jobs
 
-    def create(self, asked: CreateGeneration, *, key: str | None = None) -> CreatedGeneration:
+    def create(self, request: CreateGeneration, *, key: str | None = None) -> CreatedGeneration:
         """Submits. The same `key` sent twice is one submission; drawn when left out, so that a try after a lost
         answer starts nothing twice."""
-        body = asked.model_dump(mode="json", exclude_unset=True)
+        body = request.model_dump(mode="json", exclude_unset=True)
         return self._post("/v1/generations", CreatedGeneration, body=body, key=key or uuid.uuid4().hex)
 
     def get(self, name: str) -> GenerationReply:
@@ -175,15 +172,15 @@ class Client:
         """Brings a local file to the store, from where jobs can read it; returns the uri to use as an input."""
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         fields: dict[str, Any] = {"file_name": _file_name(path.name), "media_type": media_type}
-        asked = CreateUpload(**fields, bytes=path.stat().st_size, **({"project": project} if project else {}))
-        place = self._post("/v1/uploads", UploadReply, body=asked.model_dump(mode="json"))
+        request = CreateUpload(**fields, bytes=path.stat().st_size, **({"project": project} if project else {}))
+        place = self._post("/v1/uploads", UploadReply, body=request.model_dump(mode="json"))
         with path.open("rb") as file:
             try:
                 # Without our headers: a store that sees a second kind of authorization refuses the form.
                 answer = httpx.post(
                     place.url,
                     data=place.fields,
-                    files={"file": (asked.file_name, file, media_type)},
+                    files={"file": (request.file_name, file, media_type)},
                     timeout=UPLOAD_TIMEOUT,
                 )
             except httpx.TransportError as error:
@@ -288,9 +285,9 @@ class Client:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> httpx.Response:
-        """Asks until there is an answer worth having. Nearly every request of ours may be repeated: submissions carry
-        a key, an upload's form that nobody uses expires, and the rest say what should be, not what to do. One that may
-        not is tried again only where the server cannot have seen it, or says that it did not take it."""
+        """Retries until the server has answered or the patience is over. Nearly every request may be repeated:
+        submissions carry a key, an unused upload form expires, and the rest are idempotent. A request that may not is
+        retried only where the server cannot have seen it, or says that it did not take it."""
         failures = 0
         while True:
             failures += 1
@@ -305,7 +302,7 @@ class Client:
             else:
                 wait = None
                 if answer.status_code in RETRIED_STATUS:
-                    wait = self._patience.wait(failures, asked=retry_after(answer.headers), jitter=jitter)
+                    wait = self._patience.wait(failures, advised=retry_after(answer.headers), jitter=jitter)
                 if wait is None:
                     return _checked(answer)
             self._sleep(wait)

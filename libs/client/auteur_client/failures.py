@@ -92,7 +92,7 @@ def _lowered(message: str) -> str:
 
 
 def complaint_of_any(error: Exception) -> Complaint:
-    """Ours, a person's values, the command line's own usage errors, and what nobody foresaw."""
+    """The complaint for any error: Auteur's own, invalid values, wrong usage, and what nobody foresaw."""
     match error:
         case AuteurError():
             return complaint_of(error)

@@ -1,52 +1,40 @@
-"""How jobs look as text: table rows, bars, one screen of everything. Pure: values in, lines out; no terminal here."""
+"""How jobs look as text: table rows, one screen of everything. Pure: values in, lines out; no terminal here."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urljoin
 
-from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
+from auteur_client.table import Table
+from auteur_contracts.cells import bytes_cell, money_cell, percent_cell, seconds_cell
 from auteur_contracts.quantities import format_duration
 from auteur_contracts.resources import Condition, GenerationJobStatus
-from auteur_contracts.vocabulary import ApiStatus, ConditionType, Phase
+from auteur_contracts.vocabulary import ApiStatus, ConditionType
 from auteur_contracts.web.http import FailureReply, FunctionReply, GenerationReply, OutputReply, ProgressReply
 
-BAR_WIDTH = 10
 COLUMNS = ("NAME", "FUNCTION", "QUALITY", "RUNNER", "PHASE", "PROGRESS", "POSITION", "ETA", "COST", "AGE")
-SPARE_COLUMNS = ("AGE", "RUNNER", "QUALITY", "FUNCTION", "COST", "POSITION")
-"""What a narrow terminal does without, in this order."""
 WIDE_COLUMNS = (*COLUMNS, "PROJECT", "ATTEMPT", "SEED", "PIPELINE", "NODE", "MESSAGE")
-
-PHASE_STYLES: Mapping[str, str] = {
-    Phase.RUNNING: "cyan",
-    Phase.SUCCEEDED: "green",
-    Phase.FAILED: "red",
-    Phase.CANCELLED: "yellow",
-    Phase.RETRYING: "yellow",
-    Phase.SUSPENDED: "dim",
-}
 
 
 # Small pieces
 
 
-def bar(fraction: float, width: int = BAR_WIDTH) -> str:
-    full = int(min(max(fraction, 0.0), 1.0) * width)
-    return "█" * full + "░" * (width - full)
-
-
-def progress_cell(job: GenerationReply, *, bars: bool = False) -> str:
-    """Nothing before the job runs; then where it is, in the steps the function counts or in percent."""
-    told = job.progress
+def fraction_of(job: GenerationReply) -> float | None:
+    """How far a job is, from 0 to 1; None before it runs, and where it came to nothing."""
     if job.status in (ApiStatus.QUEUED, ApiStatus.CANCELLED):
+        return None
+    if job.status is ApiStatus.FAILED and not job.progress.progress:
+        return None
+    return 1.0 if job.status is ApiStatus.DONE else job.progress.progress
+
+
+def progress_cell(job: GenerationReply, *, live: bool = False) -> str:
+    """Where a job is, in the steps the function counts or in percent; beside a live bar, what it does before it counts
+    steps."""
+    fraction = fraction_of(job)
+    if fraction is None:
         return ""
-    if job.status is ApiStatus.FAILED and not told.progress:
-        return ""
-    fraction = 1.0 if job.status is ApiStatus.DONE else told.progress
-    if bars:
-        doing = "" if fraction == 1 else told.message or told.phase
-        return f"{bar(fraction)} {_steps(told, fraction) or doing or percent_cell(fraction)}"
-    return _steps(told, fraction) or percent_cell(fraction)
+    doing = (job.progress.message or job.progress.phase) if live and fraction < 1 else ""
+    return _steps(job.progress, fraction) or doing or percent_cell(fraction)
 
 
 def _steps(told: ProgressReply, fraction: float) -> str:
@@ -55,15 +43,6 @@ def _steps(told: ProgressReply, fraction: float) -> str:
 
 def age_cell(since: datetime, now: datetime) -> str:
     return seconds_cell(float(int(max((now - since).total_seconds(), 0.0)))).replace(".0s", "s")
-
-
-def bytes_cell(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
 
 
 def eta_cell(job: GenerationReply) -> str:
@@ -75,51 +54,21 @@ def eta_cell(job: GenerationReply) -> str:
 # The table
 
 
-@dataclass(frozen=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def lines(self) -> list[str]:
-        """Aligned, two blanks between columns, nothing behind the last word."""
-        widths = [max(len(row[number]) for row in (self.columns, *self.rows)) for number in range(len(self.columns))]
-        return [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (self.columns, *self.rows)
-        ]
-
-    def fitted(self, width: int, spare: Sequence[str] = SPARE_COLUMNS) -> "Table":
-        """With as few columns less as it takes to fit into `width`."""
-        table = self
-        for name in spare:
-            if max(len(line) for line in table.lines()) <= width:
-                break
-            table = table.without(name)
-        return table
-
-    def without(self, column: str) -> "Table":
-        kept = [number for number, name in enumerate(self.columns) if name != column]
-        return Table(
-            columns=tuple(self.columns[number] for number in kept),
-            rows=tuple(tuple(row[number] for number in kept) for row in self.rows),
-        )
-
-
-def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, bars: bool = False) -> Table:
+def job_table(jobs: Sequence[GenerationReply], now: datetime, *, wide: bool = False, live: bool = False) -> Table:
     return Table(
         columns=WIDE_COLUMNS if wide else COLUMNS,
-        rows=tuple((*_row(job, now, bars=bars), *(_wide_row(job) if wide else ())) for job in jobs),
+        rows=tuple((*_row(job, now, live=live), *(_wide_row(job) if wide else ())) for job in jobs),
     )
 
 
-def _row(job: GenerationReply, now: datetime, *, bars: bool) -> tuple[str, ...]:
+def _row(job: GenerationReply, now: datetime, *, live: bool) -> tuple[str, ...]:
     return (
         job.job_id,
         job.function,
         job.quality,
         job.runner or "",
         job.phase,
-        progress_cell(job, bars=bars),
+        progress_cell(job, live=live),
         str(job.queue_position or ""),
         eta_cell(job),
         money_cell(job.cost_usd),
@@ -227,7 +176,7 @@ def saved_name(job: GenerationReply, out: OutputReply) -> str:
 def describe_lines(job: GenerationReply, status: GenerationJobStatus | None, now: datetime) -> list[str]:
     """`status` is the resource's own, with its conditions; None where only the archive is left."""
     return [
-        *_section("", _asked(job, now)),
+        *_section("", _request_facts(job, now)),
         *_section("Resolved to", _resolved(job, status)),
         *_section("Parameters", [(name, _value(value)) for name, value in job.params.items()]),
         *_section("What happened", _history(job, status)),
@@ -256,7 +205,7 @@ def _continued(label: str, text: str) -> list[tuple[str, str]]:
     return [(label, first), *(("", line) for line in more)]
 
 
-def _asked(job: GenerationReply, now: datetime) -> Facts:
+def _request_facts(job: GenerationReply, now: datetime) -> Facts:
     return [
         ("Name", job.job_id),
         ("Function", job.function),

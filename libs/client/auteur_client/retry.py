@@ -13,21 +13,18 @@ class Patience:
     tries: int = 4
     first: float = 0.1
     longest: float = 5.0
-    longest_asked: float = 30.0
+    longest_advised: float = 30.0
     """Who asks for more is not waited for: the error says when to come back."""
 
-    def wait(self, failures: int, *, asked: float | None = None, jitter: float = 0.0) -> float | None:
-        """Seconds to wait after that many failures in a row; None: give up. `asked` is the server's Retry-After;
+    def wait(self, failures: int, *, advised: float | None = None, jitter: float = 0.0) -> float | None:
+        """Seconds to wait after that many failures in a row; None: give up. `advised` is the server's Retry-After;
         `jitter` from 0 to 1 spreads clients that failed together."""
         if failures >= self.tries:
             return None
-        if asked is not None:
-            return asked if asked <= self.longest_asked else None
+        if advised is not None:
+            return max(advised, 0.0) if advised <= self.longest_advised else None
         doubled = self.first * float(2 ** min(failures - 1, 16))
         return min(doubled, self.longest) * (1 + jitter / 4)
-
-
-ONCE = Patience(tries=1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Source(Generic[Item]):
-    """Where a stream is, how its events are read, and how much trouble it bears."""
+    """Where a stream is, how its events are decoded, and how many failures are borne."""
 
     url: str
     query: Mapping[str, str]
@@ -44,10 +44,10 @@ class EventStream(Generic[Item]):
         self._source = source
         self._sleep = sleep
         self._last_id = after
-        self._handed: Counter[tuple[str, str]] = Counter()
-        """Of a stream that starts over: ids and data of what the consumer has."""
+        self._delivered: Counter[tuple[str, str]] = Counter()
+        """For a stream that starts over: ids and data of the events that were delivered."""
         self._accepted = False
-        self._heard = False
+        self._received = False
         self._closed = threading.Event()
         self._open: httpx.Response | None = None
 
@@ -59,13 +59,13 @@ class EventStream(Generic[Item]):
     def close(self) -> None:
         self._closed.set()
         if (answer := self._open) is not None:
-            _hang_up(answer)
+            _shut_down(answer)
 
     def __iter__(self) -> Iterator[Item]:
         failures = quiet = 0
         while not self._closed.is_set():
-            self._accepted = self._heard = False
-            asked: float | None = None
+            self._accepted = self._received = False
+            advised: float | None = None
             try:
                 for sent in self._connection():
                     if sent.event == self._source.end_event:
@@ -75,20 +75,21 @@ class EventStream(Generic[Item]):
             except httpx.TransportError as error:
                 problem = str(error) or type(error).__name__
             except _BusyError as busy:
-                problem, asked = str(busy.error), busy.error.retry_after
-            # A server that took us in is there: only those in a row that it did not count against it. One that hangs up
-            # again and again without a word is asked ever more slowly all the same.
+                problem, advised = str(busy.error), busy.error.retry_after
+            # A connection that was accepted shows that the server is there, so only refusals in a row count as
+            # failures. A server that accepts and closes again and again without an event is still asked ever more
+            # slowly.
             failures = 0 if self._accepted else failures + 1
-            quiet = 1 if self._heard else quiet + 1
-            if self._source.patience.wait(failures, asked=asked) is None and not self._closed.is_set():
+            quiet = 1 if self._received else quiet + 1
+            if self._source.patience.wait(failures, advised=advised) is None and not self._closed.is_set():
                 raise Unreachable(f"the stream {self._source.url} of {self._http.base_url} is lost: {problem}")
-            self._sleep(self._source.patience.wait(min(quiet, self._source.patience.tries - 1), asked=asked) or 0.0)
+            self._sleep(self._source.patience.wait(min(quiet, self._source.patience.tries - 1), advised=advised) or 0.0)
 
     def _connection(self) -> Iterator[ServerSent]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if self._last_id:
             headers["Last-Event-ID"] = self._last_id
-        repeated = self._handed.copy()
+        repeated = self._delivered.copy()
         timeout = httpx.Timeout(self._source.quiet_seconds, connect=5.0)
         with self._http.stream(
             "GET", self._source.url, params=dict(self._source.query), headers=headers, timeout=timeout
@@ -104,7 +105,7 @@ class EventStream(Generic[Item]):
                     if self._closed.is_set():
                         return
                     if not sent.is_place and not self._is_repeated(sent, repeated):
-                        self._heard = True
+                        self._received = True
                         yield sent
                     # After the consumer took it: an event that was never handled comes again.
                     self._last_id = sent.id
@@ -112,14 +113,15 @@ class EventStream(Generic[Item]):
                 self._open = None
 
     def _is_repeated(self, sent: ServerSent, repeated: Counter[tuple[str, str]]) -> bool:
-        """Each of `repeated` once: what two lines have in common may be all of them, where they have no ids."""
+        """Whether the event was delivered before. Each of `repeated` counts once, because two lines without ids may be
+        equal."""
         if not self._source.starts_over:
             return False
         key = (sent.id, sent.data)
         if repeated[key]:
             repeated[key] -= 1
             return True
-        self._handed[key] += 1
+        self._delivered[key] += 1
         return False
 
     def _decoded(self, sent: ServerSent) -> Iterator[Item]:
@@ -142,7 +144,7 @@ def refusal_of(answer: httpx.Response) -> Refusal:
     return Refusal(answer.status_code, answer.read(), str(answer.url), request_id, retry_after(answer.headers))
 
 
-def _hang_up(answer: httpx.Response) -> None:
+def _shut_down(answer: httpx.Response) -> None:
     """Wakes the thread that reads `answer`; closing the descriptor alone would leave it waiting."""
     connection = answer.extensions.get("network_stream")
     found = connection.get_extra_info("socket") if connection is not None else None

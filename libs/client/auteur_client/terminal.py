@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from auteur_client.render import PHASE_STYLES, Table
+from auteur_client.table import PHASE_STYLES, Table
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PHASE = re.compile("|".join(rf"\b{phase}\b" for phase in PHASE_STYLES))

@@ -1,4 +1,4 @@
-"""Percents, durations and money as a table shows them: the same in kubectl's columns and on the command line."""
+"""Percents, durations, sizes and money as a table shows them: the same in kubectl's columns and on the command line."""
 
 from decimal import Decimal
 
@@ -29,3 +29,12 @@ def money_cell(usd: Decimal | None) -> str:
     if usd == 0 or usd >= Decimal("0.01"):
         return f"${usd:.2f}"
     return f"${usd:.{1 - usd.adjusted()}f}"
+
+
+def bytes_cell(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

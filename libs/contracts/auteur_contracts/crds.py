@@ -1,5 +1,5 @@
 """CustomResourceDefinitions out of the resources' models: what pydantic cannot say (names, columns, list keys, CEL
-rules) is said here, the rest is theirs. `scripts/generate-crds` writes them as YAML; a test compares.
+rules) is said here, the rest is theirs. `scripts/generate` writes them as YAML; a test compares.
 
 Which defaults an API server writes into objects: those of a GenerationJob's spec that say something. It is a promise
 that cannot change, so what was not said is fixed when the job is made: a newer release with other defaults changes no

@@ -76,6 +76,10 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
     def watch(self, watcher: Watcher[R, StatusT]) -> None:
         self._watchers.append(watcher)
 
+    def forget_watchers(self) -> None:
+        """As when the process ends that watched."""
+        self._watchers.clear()
+
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextlib.asynccontextmanager

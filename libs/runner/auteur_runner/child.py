@@ -31,20 +31,21 @@ def main(target: str, descriptor: int, parent: int) -> None:
     faulthandler.enable()  # a crash in native code leaves its stack in the log
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # pipes, as the agent makes them
-    talk = _Talk(socket.socket(fileno=descriptor))
+    channel = _Channel(socket.socket(fileno=descriptor))
     try:
         runner = load(target)
         hello = protocol.Hello(sdk=sdk_version(), python=platform.python_version(), runner=describe(runner))
     except BaseException as error:  # noqa: BLE001 -- the author's module may raise anything
-        talk.say(protocol.SetupFailed(failure=failure_of(error)))
+        channel.send(protocol.SetupFailed(failure=failure_of(error)))
         return
-    talk.say(hello)
-    talk.listen()
-    _serve(_Stage(runner, talk.say), talk)
+    channel.send(hello)
+    channel.listen()
+    _serve(_Functions(runner, channel.send), channel)
 
 
 def die_with(parent: int) -> None:
-    """A killed agent must not leave a model on the GPU. The kernel's signal is bound to the agent's main thread."""
+    """Asks the kernel to kill this process when the agent's main thread ends: a killed agent must not leave a model on
+    the GPU."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
@@ -58,7 +59,7 @@ def sdk_version() -> str:
         return "unknown"
 
 
-class _Talk:
+class _Channel:
     """The socket: sends from any thread, receives in one."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -69,19 +70,19 @@ class _Talk:
         self._cancelled = threading.Event()
         self.inbox: queue.SimpleQueue[tuple[protocol.Setup | protocol.Run, threading.Event]] = queue.SimpleQueue()
 
-    def say(self, message: protocol.Up) -> None:
+    def send(self, message: protocol.Up) -> None:
         frame = protocol.encode(message)
         with self._sending:
             self._socket.sendall(frame)
 
     def listen(self) -> None:
-        threading.Thread(target=self._read_to_the_end, name="auteur-reader", daemon=True).start()
+        threading.Thread(target=self._read_until_closed, name="auteur-reader", daemon=True).start()
 
-    def _read_to_the_end(self) -> None:
+    def _read_until_closed(self) -> None:
         try:
             self._read()
         finally:
-            _leave()
+            _exit_with_group()
 
     def _read(self) -> None:
         while header := self._stream.read(protocol.HEADER):
@@ -100,7 +101,7 @@ class _Talk:
                     return
 
 
-def _leave() -> None:
+def _exit_with_group() -> None:
     """Exit, or the agent is gone. Take everything the author started along; nothing here is worth a clean end."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -110,18 +111,18 @@ def _leave() -> None:
     os._exit(0)
 
 
-class _Stage:
-    """The functions as they are set up now."""
+class _Functions:
+    """The functions of the runner, as they are set up now."""
 
-    def __init__(self, runner: Runner, say: Callable[[protocol.Up], None]) -> None:
+    def __init__(self, runner: Runner, send: Callable[[protocol.Up], None]) -> None:
         self._runner = runner
-        self._say = say
+        self._send = send
         self._functions: dict[str, Function] = {}
 
     def set_up(self, tier: Tier) -> protocol.Up:
         self._functions = {}
         gc.collect()  # the pipeline before must be gone before the next is loaded: both may not fit
-        ctx = SetupContext(self._say, lambda: False, tier)
+        ctx = SetupContext(self._send, lambda: False, tier)
         try:
             shared = self._runner.setup(ctx) if self._runner.setup else None
             functions = {}
@@ -140,14 +141,14 @@ class _Stage:
             served = ", ".join(kind.name for kind in self._runner.functions)
             error = LookupError(f'this runner does not serve "{order.function}"; it serves {served}')
             return protocol.Failed(failure=failure_of(error))
-        return execute(function, order, self._say, cancelled.is_set)
+        return execute(function, order, self._send, cancelled.is_set)
 
 
-def _serve(stage: _Stage, talk: _Talk) -> None:
+def _serve(functions: _Functions, channel: _Channel) -> None:
     while True:
-        message, cancelled = talk.inbox.get()
+        message, cancelled = channel.inbox.get()
         match message:
             case protocol.Setup(tier=tier):
-                talk.say(stage.set_up(tier))
+                channel.send(functions.set_up(tier))
             case protocol.Run() as order:
-                talk.say(stage.run(order, cancelled))
+                channel.send(functions.run(order, cancelled))

@@ -22,7 +22,7 @@ from auteur_runner.process import Launch, SetupFailed
 from auteur_runner.worker import Worker
 
 _FAILED, _REFUSED, _INTERRUPTED = 1, 2, 130
-_UID = "trial"
+_UID = "local-run"
 
 group = typer.Typer(name="runner", help="Try a function of your own, without a stack.", no_args_is_help=True)
 
@@ -65,21 +65,19 @@ def run(
 ) -> None:
     """Run a function once and keep its files. Ctrl-C cancels it as the platform would."""
     console = Console(stderr=True, highlight=False)
-    trial_run = _Trial(Worker(Launch(python, target), lambda line: _show_line(console, line)), console)
+    local = _LocalRun(Worker(Launch(python, target), lambda line: _show_line(console, line)), console)
     drawn = secrets.randbelow(2**32) if seed is None else seed
-    with tempfile.TemporaryDirectory(prefix="auteur-trial-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="auteur-run-") as scratch:
         try:
-            ending = asyncio.run(
-                trial_run.carry_out(function, quality, params or [], inputs or [], drawn, folder=Path(scratch))
-            )
+            ending = asyncio.run(local.run(function, quality, params or [], inputs or [], drawn, folder=Path(scratch)))
         except InvalidRequest as error:
             raise _refused(error.message) from error
         except SetupFailed as error:
             raise _refused(error.failure.message) from error
-        _finish(ending, out, trial_run.seed, console)
+        _finish(ending, out, local.seed, console)
 
 
-class _Trial:
+class _LocalRun:
     """One run, shown while it goes on."""
 
     def __init__(self, worker: Worker, console: Console) -> None:
@@ -89,7 +87,7 @@ class _Trial:
         self.seed = 0
         """What the run draws from, once it runs."""
 
-    async def carry_out(
+    async def run(
         self, function: str, quality: Quality, params: list[str], inputs: list[str], seed: int, *, folder: Path
     ) -> protocol.Ending:
         try:

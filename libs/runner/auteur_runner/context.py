@@ -21,29 +21,29 @@ from auteur_runner.progress import Shown, Span, open_span, worth_showing
 from auteur_runner.sanitize import sanitize
 
 Level = Literal["debug", "info", "warning", "error"]
-Say = Callable[[protocol.Up], None]
+Send = Callable[[protocol.Up], None]
 PREVIEW_SECONDS = 0.5
 
 
 class Phase:
     """A phase that is under way. Call it after each step."""
 
-    def __init__(self, talk: "_Talk", span: Span) -> None:
-        self._talk = talk
+    def __init__(self, context: "_BaseContext", span: Span) -> None:
+        self._context = context
         self.span = span
 
     def __call__(self, message: str | None = None) -> None:
         """One step done. Raises JobCancelled when the job was cancelled."""
         self.span = self.span.advanced()
-        self._talk.show(self.span, message)
-        self._talk.check_cancelled()
+        self._context.show(self.span, message)
+        self._context.check_cancelled()
 
 
-class _Talk:
+class _BaseContext:
     """What setup and run have in common."""
 
-    def __init__(self, say: Say, cancelled: Callable[[], bool], tier: Tier) -> None:
-        self._say = say
+    def __init__(self, send: Send, cancelled: Callable[[], bool], tier: Tier) -> None:
+        self._send = send
         self._cancelled = cancelled
         self._reached = 0.0
         self._open: Phase | None = None
@@ -57,7 +57,7 @@ class _Talk:
 
     def log(self, line: object, level: Level = "info") -> None:
         """A line of the job's log. `print` works as well."""
-        self._say(protocol.Log(level=level, line=sanitize(line, 4096)))
+        self._send(protocol.Log(level=level, line=sanitize(line, 4096)))
 
     def check_cancelled(self) -> None:
         """Raises JobCancelled when the job was cancelled. `step()` does it for you."""
@@ -89,19 +89,19 @@ class _Talk:
         step = span.step if span.steps else None
         if worth_showing(self._shown, span.phase, step, span.steps, now):
             self._shown = Shown(span.phase, step, now)
-            self._say(protocol.Progressed(progress=span.progress(now, message and sanitize(message, 512))))
+            self._send(protocol.Progressed(progress=span.progress(now, message and sanitize(message, 512))))
 
 
-class SetupContext(_Talk):
+class SetupContext(_BaseContext):
     """What `setup` gets. Setup runs once in a process, and again (on a new instance) when a job needs a tier with
     another pipeline, other optimizations or another number of threads."""
 
 
-class Context(_Talk):
+class Context(_BaseContext):
     """What `run` gets."""
 
-    def __init__(self, order: protocol.Run, say: Say, cancelled: Callable[[], bool]) -> None:
-        super().__init__(say, cancelled, order.tier)
+    def __init__(self, order: protocol.Run, send: Send, cancelled: Callable[[], bool]) -> None:
+        super().__init__(send, cancelled, order.tier)
         self._order = order
         self._previews = 0
         self._next_preview = 0.0
@@ -119,14 +119,14 @@ class Context(_Talk):
 
     def metric(self, name: str, value: float) -> None:
         """A named figure of the run; it ends up in the report."""
-        self._say(protocol.Metric(name=name, value=float(value)))
+        self._send(protocol.Metric(name=name, value=float(value)))
 
     def warning(self, text: str) -> None:
         """Something the user should know although the job goes on. Shown with the result."""
         text = sanitize(text, 512)
         if text not in self._warnings and len(self._warnings) < MAX_WARNINGS:
             self._warnings.append(text)
-            self._say(protocol.Warned(text=text))
+            self._send(protocol.Warned(text=text))
 
     def preview_due(self) -> bool:
         """Ask before computing a preview: at most two a second are shown."""
@@ -148,7 +148,7 @@ class Context(_Talk):
         file = self.folder / f".preview-{self._previews}.jpg"
         file.write_bytes(jpeg)
         step = self._open.span.step if self._open and self._open.span.steps else None
-        self._say(protocol.Previewed(file=str(file), step=step))
+        self._send(protocol.Previewed(file=str(file), step=step))
 
     def save(self, content: Any, name: str, *, seconds: float | None = None) -> Media:
         """Write an output into the attempt's folder: a PIL image, bytes, a path to copy, or a dict or list as JSON."""

@@ -99,7 +99,7 @@ def invalid_parameters(error: ValidationError, known: Iterable[str]) -> InvalidR
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """By name too: torch's own class cannot be imported here."""
+    """Also recognised by its name, because torch's own class cannot be imported here."""
     return isinstance(error, OutOfMemory | MemoryError) or any(
         base.__name__ == "OutOfMemoryError" for base in type(error).__mro__
     )

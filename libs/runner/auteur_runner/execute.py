@@ -12,25 +12,25 @@ from pydantic import BaseModel, ValidationError
 from auteur_contracts.quantities import MAX_OUTPUTS
 from auteur_contracts.vocabulary import Reason
 from auteur_runner import protocol
-from auteur_runner.context import Context, Say
+from auteur_runner.context import Context, Send
 from auteur_runner.errors import AuthoringError, InvalidRequest, JobCancelled, failure_of, invalid_parameters
 from auteur_runner.function import Function, files_of, source_line, takes_inputs
 from auteur_runner.media import OUTPUT_NAMES, Input, Media, is_output_name, matches
 
 
-def execute(function: Function, order: protocol.Run, say: Say, cancelled: Callable[[], bool]) -> protocol.Ending:
+def execute(function: Function, order: protocol.Run, send: Send, cancelled: Callable[[], bool]) -> protocol.Ending:
     """Never raises: whatever the author's code does becomes an ending."""
     began = time.monotonic()
     try:
         params = parse_params(type(function), order.params)
         inputs = parse_inputs(type(function), order.inputs)
-        ctx = Context(order, say, cancelled)
+        ctx = Context(order, send, cancelled)
         _seed_globals(ctx.seed)
         ctx.check_cancelled()
         arguments: dict[str, Any] = {"params": params, "ctx": ctx}
         if takes_inputs(type(function)):
             arguments["inputs"] = inputs
-        say(protocol.Started())
+        send(protocol.Started())
         returned = function.run(**arguments)
         ctx.check_cancelled()  # after this the outputs stand
         outputs = tuple(_outputs(type(function), returned, ctx.folder))

@@ -64,7 +64,7 @@ class Function:
     tiers: ClassVar[Sequence[TierDeclaration]] = ()
     """What each quality means. Empty: all four, without a GPU. A function inside a Runner takes the Runner's."""
     workers: ClassVar[int] = 1
-    """One machine: how many processes serve it."""
+    """How many processes serve the runner on one machine."""
     setup_timeout: ClassVar[timedelta] = SETUP_TIMEOUT
     """How long making a process ready may take: `setup`, with all it loads."""
 

@@ -1,4 +1,4 @@
-"""How much of what a function says is passed on. Pure: time is an argument."""
+"""Limits how many log lines of a function are passed on. Pure: time is an argument."""
 
 from dataclasses import dataclass, replace
 

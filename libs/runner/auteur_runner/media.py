@@ -45,7 +45,7 @@ _TYPES = {
 
 
 def media_type_of(name: str) -> str:
-    """By the name's ending; `application/octet-stream` where nobody knows it."""
+    """The media type by the name's ending; `application/octet-stream` where it is not known."""
     known = _TYPES.get(Path(name).suffix.lower())
     return known or mimetypes.guess_type(name)[0] or "application/octet-stream"
 

@@ -1,4 +1,5 @@
-"""The agent's end of one child process: start it, talk to it, hear what it prints, end it with all it started."""
+"""The agent's side of one child process: starts it, exchanges messages, reads what it prints, kills it with all it
+started."""
 
 import asyncio
 import contextlib
@@ -21,7 +22,7 @@ from auteur_runner import protocol
 from auteur_runner.log_limiter import LogLimiter, dropped_line
 
 CANCEL_GRACE = 2.0
-_LAST_WORDS = 0.5
+_PIPE_GRACE = 0.5
 """How long after a death the pipes are still read: a grandchild may hold them open."""
 _MAX_LINE = 4096
 _TAIL = 20
@@ -89,7 +90,7 @@ class _Log:
     log_limiter: LogLimiter = field(default_factory=LogLimiter)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
 
-    def take(self, message: protocol.Log) -> None:
+    def add(self, message: protocol.Log) -> None:
         if message.stream != "log" or message.level in ("warning", "error"):
             self.tail.append(message.line[:512])
         self.log_limiter, passes, dropped = self.log_limiter.offer(time.monotonic())
@@ -98,8 +99,8 @@ class _Log:
         if passes:
             self.listener(message)
 
-    def settle(self) -> None:
-        """A run ended: say what is still unsaid."""
+    def end_run(self) -> None:
+        """A run ended: report lines that were dropped and not reported yet."""
         if self.log_limiter.dropped:
             self.listener(protocol.Log(level="warning", line=dropped_line(self.log_limiter.dropped)))
         self.log_limiter = LogLimiter(window=self.log_limiter.window, passed=self.log_limiter.passed)
@@ -132,7 +133,7 @@ class _Pipe(asyncio.Protocol):
     def _say(self, line: bytes) -> None:
         text = line[:_MAX_LINE].decode(errors="replace").rstrip("\r")
         if text:
-            self._log.take(protocol.Log(stream=self._stream, line=text))
+            self._log.add(protocol.Log(stream=self._stream, line=text))
 
 
 class ChildProcess:
@@ -178,7 +179,7 @@ class ChildProcess:
         try:
             await child._connect(ours)
             async with asyncio.timeout(hello_seconds):
-                await child._greet()
+                await child._handshake()
         except TimeoutError as error:
             await child.kill()
             raise SetupFailed(_platform_failure(f"{launch.target} did not load in {hello_seconds:.0f} s")) from error
@@ -213,11 +214,11 @@ class ChildProcess:
                     case protocol.SetupFailed(failure=failure):
                         raise SetupFailed(failure)
                     case protocol.Log() as line:
-                        self._log.take(line)
+                        self._log.add(line)
                     case protocol.Progressed() as event:
                         yield event
         finally:
-            self._stand_down()
+            self._mark_idle()
 
     async def run(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
         """Run a job; the last item is its ending. Raises ChildDied, unless the death was our own forced cancel."""
@@ -228,14 +229,14 @@ class ChildProcess:
             while True:
                 match await self._receive():
                     case protocol.Log() as line:
-                        self._log.take(line)
+                        self._log.add(line)
                     case protocol.Failed(failure=failure):
-                        await self._let_pipes_catch_up()  # what it printed belongs to the failure
+                        await self._read_pipes_to_now()  # what it printed belongs to the failure
                         tail = failure.log_tail or self.log_tail
                         yield protocol.Failed(failure=failure.model_copy(update={"log_tail": tail}))
                         return
                     case protocol.Succeeded() | protocol.Cancelled() as ending:
-                        await self._let_pipes_catch_up()
+                        await self._read_pipes_to_now()
                         yield ending
                         return
                     case protocol.Hello() | protocol.Ready() | protocol.SetupFailed():
@@ -247,8 +248,8 @@ class ChildProcess:
                 raise
             yield protocol.Cancelled(forced=True)
         finally:
-            self._stand_down()
-            self._log.settle()
+            self._mark_idle()
+            self._log.end_run()
 
     def cancel(self, uid: str, attempt: int, grace: float = CANCEL_GRACE) -> None:
         """Ask the running job to stop; after `grace` seconds its process group is killed."""
@@ -256,13 +257,13 @@ class ChildProcess:
             return
         self._send(protocol.Cancel(uid=uid, attempt=attempt))
         if self._killing is None:
-            self._killing = asyncio.get_running_loop().call_later(grace, self._force)
+            self._killing = asyncio.get_running_loop().call_later(grace, self._kill_after_grace)
 
     async def kill(self) -> None:
         """SIGKILL for the whole group, and wait until it is gone."""
         self._kill_group()
         await asyncio.shield(self._exited)
-        self._hang_up()
+        self._close_streams()
 
     async def close(self, grace: float = CANCEL_GRACE) -> None:
         """Let it exit; kill it when it does not."""
@@ -271,7 +272,7 @@ class ChildProcess:
             await asyncio.wait({self._exited}, timeout=grace)
         await self.kill()
 
-    # the talk
+    # messages
 
     async def _connect(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -282,7 +283,7 @@ class ChildProcess:
             self._transports.append(transport)
             self._pipes.append(pipe)
 
-    async def _greet(self) -> None:
+    async def _handshake(self) -> None:
         match await self._receive():
             case protocol.Hello(protocol=protocol.PROTOCOL) as hello:
                 self.hello = hello
@@ -299,7 +300,8 @@ class ChildProcess:
                 raise SetupFailed(_platform_failure(f"the runner said {other.type!r} before its hello"))
 
     def _send(self, message: protocol.Down) -> None:
-        """Never waits: what we say is small, and a child that does not listen is killed, not waited for."""
+        """Never blocks: messages to the child are small, and a child that does not read them is killed after the grace
+        period."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(protocol.encode(message))
 
@@ -309,25 +311,26 @@ class ChildProcess:
             return protocol.decode_up(await self._reader.readexactly(protocol.body_length(header)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
-        except (protocol.FrameTooLarge, ValueError) as error:  # not our child's words: nothing after it can be trusted
-            self._log.take(protocol.Log(stream="stderr", level="error", line=f"unreadable message: {error}"))
+        except (protocol.FrameTooLarge, ValueError) as error:  # no valid message: nothing after it can be trusted
+            self._log.add(protocol.Log(stream="stderr", level="error", line=f"unreadable message: {error}"))
         # The socket is closed. A child that lives on without it is of no use.
-        await asyncio.wait({self._exited}, timeout=_LAST_WORDS)
+        await asyncio.wait({self._exited}, timeout=_PIPE_GRACE)
         self._kill_group()
         returncode = await asyncio.shield(self._exited)
-        await self._let_pipes_catch_up()
+        await self._read_pipes_to_now()
         raise ChildDied(returncode, self.log_tail)
 
-    async def _let_pipes_catch_up(self) -> None:
-        """What was printed before a message may come after it: the pipes are not the socket."""
+    async def _read_pipes_to_now(self) -> None:
+        """Lines that were printed before a message may arrive after it, since pipes and socket are read
+        independently."""
         if self.alive:
             for _ in range(3):  # it was in the pipe before: a round or two of the loop read it
                 await asyncio.sleep(0)
             return
         if self._pipes:
-            await asyncio.wait({pipe.closed for pipe in self._pipes}, timeout=_LAST_WORDS)
+            await asyncio.wait({pipe.closed for pipe in self._pipes}, timeout=_PIPE_GRACE)
 
-    # its end
+    # exit
 
     def _watch(self) -> None:
         """Waits in a thread of its own: asyncio's wait also waits for pipes that a grandchild may hold open."""
@@ -341,22 +344,22 @@ class ChildProcess:
         self._kill_group()  # what it started; before it is reaped, its number cannot be another process's
         returncode = self._popen.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(self._gone, returncode)
+            loop.call_soon_threadsafe(self._on_exit, returncode)
 
-    def _gone(self, returncode: int) -> None:
+    def _on_exit(self, returncode: int) -> None:
         if not self._exited.done():
             self._exited.set_result(returncode)
         # A grandchild may hold the socket: end the read after what is in it was read.
-        asyncio.get_running_loop().call_later(_LAST_WORDS / 5, self._reader.feed_eof)
+        asyncio.get_running_loop().call_later(_PIPE_GRACE / 5, self._reader.feed_eof)
 
-    def _stand_down(self) -> None:
-        """Nothing runs: nothing is to be killed."""
+    def _mark_idle(self) -> None:
+        """Nothing runs any more, so nothing is to be killed after the grace period."""
         self._busy = False
         if self._killing is not None:
             self._killing.cancel()
             self._killing = None
 
-    def _force(self) -> None:
+    def _kill_after_grace(self) -> None:
         self._forced = True
         self._kill_group()
 
@@ -365,7 +368,7 @@ class ChildProcess:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    def _hang_up(self) -> None:
+    def _close_streams(self) -> None:
         if self._writer is not None:
             self._writer.close()
         for transport in self._transports:
@@ -373,7 +376,8 @@ class ChildProcess:
 
 
 def _environment(launch: Launch) -> dict[str, str]:
-    """Ours without what is none of an author's business: the way to NATS, store and databases, a person's token."""
+    """The agent's own environment without what no author's code may have: access to NATS, store and databases,
+    tokens."""
     return {**for_strangers(os.environ), **dict(launch.environment), "PYTHONUNBUFFERED": "1"}
 
 

@@ -6,7 +6,7 @@ from auteur_contracts.resources import Progress
 
 _STEPPED_SHARE = 0.9
 _PLAIN_SHARE = 0.1
-"""Of what is left, when the author gives no weight: a phase with steps is the bulk of the work, one without is not."""
+"""A phase's share of what is left, where the author gives no weight: a phase with steps is most of the work."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Span:
     step: int = 0
 
     def advanced(self) -> "Span":
-        """One step on. More steps than announced stay at the phase's end."""
+        """The span after one more step. Steps beyond those announced stay at the phase's end."""
         step = self.step + 1
         step = step if self.steps is None else min(step, self.steps)
         return Span(self.phase, self.start, self.end, self.steps, self.began, step)
@@ -34,7 +34,7 @@ class Span:
         return self.start + (self.end - self.start) * self.step / self.steps
 
     def eta_seconds(self, now: float) -> float | None:
-        """Of this phase, by its pace so far."""
+        """Seconds until this phase ends, by its pace so far."""
         if not self.steps or not self.step:
             return None
         return round((now - self.began) / self.step * (self.steps - self.step), 3)
@@ -72,7 +72,7 @@ def worth_showing(
 ) -> bool:
     """The first and the last of each phase always; in between at most one each `every_seconds`.
 
-    Asked at every step, so it takes plain values: building a message costs more than most steps should pay.
+    Called at every step, so it takes plain values: building a message would cost more than a step may.
     """
     if shown is None or shown.phase != phase:
         return True

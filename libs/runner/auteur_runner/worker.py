@@ -10,12 +10,12 @@ from auteur_runner.describe import same_setup
 from auteur_runner.process import CANCEL_GRACE, ChildDied, ChildProcess, Launch, OnLog, SetupFailed
 
 
-class _Stopped(Exception):
+class _CancelledBeforeRun(Exception):
     """The job was cancelled before its child was ready to hear of it."""
 
 
 class Worker:
-    """One job at a time, one child at a time."""
+    """Runs one job at a time, in one child at a time."""
 
     def __init__(self, launch: Launch, on_log: OnLog) -> None:
         self._launch = launch
@@ -46,7 +46,7 @@ class Worker:
             async for event in child.set_up(tier):
                 yield event
         except (ChildDied, SetupFailed) as error:
-            await self._drop()
+            await self._kill_child()
             raise error if isinstance(error, SetupFailed) else SetupFailed(error.failure("its setup")) from error
         self.load_seconds = time.monotonic() - began
 
@@ -66,7 +66,7 @@ class Worker:
                         ending = event
                     else:
                         yield event
-        except _Stopped:
+        except _CancelledBeforeRun:
             ending = protocol.Cancelled(forced=self.pid is None)
         except SetupFailed as error:
             ending = protocol.Cancelled(forced=True) if self._cancelled else protocol.Failed(failure=error.failure)
@@ -75,7 +75,7 @@ class Worker:
         finally:
             self._current = None
         if self.pid is None or (isinstance(ending, protocol.Failed) and ending.failure.recycle):
-            await self._drop()
+            await self._kill_child()
         yield ending or protocol.Cancelled(forced=True)
 
     async def _run_prepared(self, order: protocol.Run) -> AsyncGenerator[protocol.Event | protocol.Ending, None]:
@@ -112,13 +112,13 @@ class Worker:
             self._child = None
 
     async def _ensure_child(self) -> ChildProcess:
-        """Raises _Stopped where the job that needs it was cancelled."""
+        """Raises _CancelledBeforeRun where the job that needs it was cancelled."""
         child = self._child
         if child is None or not child.alive:
-            await self._drop()
-            self._look()
+            await self._kill_child()
+            self._raise_if_cancelled()
             child = self._child = await self._spawn()
-        self._look()
+        self._raise_if_cancelled()
         return child
 
     async def _spawn(self) -> ChildProcess:
@@ -129,18 +129,18 @@ class Worker:
             own = asyncio.current_task()
             if own is not None and own.cancelling():
                 raise
-            raise _Stopped from None  # by `cancel`: only the start was given up
+            raise _CancelledBeforeRun from None  # by `cancel`: only the start was given up
         finally:
             self._spawning = None
 
     def _hear(self, line: protocol.Log) -> None:
         self.on_log(line)
 
-    def _look(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self._current is not None and self._cancelled:
-            raise _Stopped
+            raise _CancelledBeforeRun
 
-    async def _drop(self) -> None:
+    async def _kill_child(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             await child.kill()

@@ -29,8 +29,8 @@ def main() -> int:
     here = layout.here()
     try:
         here.make()
-        lock = processes.hold(here.lock)
-    except processes.AlreadyHeld:
+        lock = processes.lock(here.lock)
+    except processes.AlreadyLocked:
         return SupervisorExit.ALREADY_RUNS
     except OSError as error:
         return _refuse(f"the data folder {here.root} cannot be used: {error}")

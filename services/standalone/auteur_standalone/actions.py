@@ -1,29 +1,28 @@
-"""What the commands of this package do: up, down, status, server-logs and runners. Each returns an exit code."""
+"""What the commands of this package do: up, down, status and server-logs. Each returns an exit code.
+
+What registers runners is apart (`runner_actions`): its imports would delay every `auteur up`.
+"""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.live import Live
 from rich.text import Text
 
 from auteur_client.exit_codes import ExitCode
-from auteur_client.render import Table, bytes_cell
+from auteur_client.table import Table
 from auteur_client.terminal import complain, console, note, say, say_json, say_table
-from auteur_contracts.cells import seconds_cell
-from auteur_contracts.errors import Conflict, InvalidRequest, NotFound
-from auteur_standalone import discovery, disk, launcher, layout, logfiles, registration, state
+from auteur_contracts.cells import bytes_cell, seconds_cell
+from auteur_contracts.errors import Conflict, NotFound
+from auteur_standalone import disk, launcher, layout, logfiles, state
 from auteur_standalone.disk import Usage
 from auteur_standalone.launcher import Failure, StartFailed, Tick, View
 from auteur_standalone.layout import Layout
-from auteur_standalone.probes import get, get_ok
-from auteur_standalone.registration import Launch, Origin, Registered
-from auteur_standalone.stack import agent_names
+from auteur_standalone.probes import get
 from auteur_standalone.state import PartReport, PartState, StackState
 
 _STYLES = {Tick.DONE: "green", Tick.WAIT: "dim", Tick.BAD: "red"}
@@ -41,12 +40,12 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
     now = state.read(here.state) if launcher.runs(here) else None
     if now is not None and now.services_only and not services:
         raise Conflict("only the services of this stack run: " + now.url, hint="auteur down, then auteur up")
-    if now is not None and (get_ok(f"{now.url}/readyz") or (now.services_only and launcher.is_ready(now))):
+    if now is not None and launcher.takes_requests(now):
         return _joined(now, port)
     supervisor: subprocess.Popen[bytes] | None = None
     try:
         if not launcher.runs(here):
-            _make(here)
+            launcher.make(here)
             supervisor = launcher.launch(here, port, stay=foreground, services=services)
         view = _follow(here, supervisor)
         if not launcher.is_ours(supervisor):
@@ -55,22 +54,13 @@ def up(*, foreground: bool, port: int | None, services: bool = False) -> int:
             note("Ctrl-C stops it")
             return _stay(supervisor)
     except StartFailed as failed:
-        launcher.withdraw(here, supervisor)
+        launcher.stop_if_ours(here, supervisor)
         return _explain(failed.failure)
     except KeyboardInterrupt:
-        stopped = launcher.withdraw(here, supervisor)
+        stopped = launcher.stop_if_ours(here, supervisor)
         note("stopped" if stopped else "the stack goes on: it was started by somebody else; to stop it: auteur down")
         return ExitCode.INTERRUPTED
     return ExitCode.OK
-
-
-def _make(here: Layout) -> None:
-    try:
-        here.make()
-    except OSError as error:
-        raise InvalidRequest(
-            f"the data folder {here.root} cannot be used: {error.strerror}", hint="name another one: AUTEUR_HOME"
-        ) from error
 
 
 def _joined(now: StackState, port: int | None) -> int:
@@ -143,7 +133,7 @@ def status(*, as_json: bool) -> int:
     runs = launcher.runs(here)
     now = state.read(here.state) if runs else None
     usage = disk.measure(here) if here.root.is_dir() else None
-    ready = now is not None and get_ok(f"{now.url}/readyz")
+    ready = now is not None and launcher.takes_requests(now)
     if as_json:
         say_json({"running": runs, "ready": ready, **_status_json(here, now, usage)})
     elif runs and now is None:
@@ -245,108 +235,3 @@ def _follow_logs(paths: dict[str, Path], *, named: bool) -> None:
             for line in text:
                 say(f"{name:<10} {line}" if named else line)
         time.sleep(_FOLLOW_PAUSE)
-
-
-# ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def runners_add(python: str, target: str | None, *, workers: int | None) -> int:
-    """Raises InvalidRequest when the runner cannot be described."""
-    here = layout.here()
-    _make(here)
-    interpreter = absolute(python)
-    entries = _describe_all(interpreter, target, workers)
-    for entry in entries:
-        registration.write(here, entry)
-        offers = ", ".join(function.name for function in entry.runner.spec.functions)
-        say(f"runner {entry.name} is registered: {offers}")
-    if not launcher.runs(here):
-        note("it serves as soon as the stack runs: auteur up")
-    elif not launcher.wait_until_known(here, tuple(entry.name for entry in entries)):
-        note("the stack has not taken it in yet: auteur status", style="yellow")
-    return ExitCode.OK
-
-
-def absolute(python: str) -> str:
-    """Not resolved: an environment's python is a link, and what it links to is another environment."""
-    path = Path(os.path.abspath(Path(python).expanduser()))  # noqa: PTH100  # resolve() would follow the link
-    if not os.access(path, os.X_OK) or path.is_dir():
-        raise InvalidRequest(f"{python} is not a python that can be started", hint="for instance ./.venv/bin/python")
-    return str(path)
-
-
-def _describe_all(python: str, target: str | None, workers: int | None) -> list[Registered]:
-    import asyncio  # noqa: PLC0415  only this verb needs it
-
-    at = datetime.now(UTC).isoformat()
-
-    async def one(launch: Launch) -> Registered:
-        described = await discovery.describe(launch)
-        return registration.registered(described, launch, Origin.ADDED, workers=workers, at=at)
-
-    async def ask() -> list[Registered]:
-        if target is not None:
-            return [await one(Launch(python, target, Path.cwd()))]
-        return [await one(Launch(python, found)) for found in (await discovery.installed(python)).values()]
-
-    entries = asyncio.run(ask())
-    if not entries:
-        raise InvalidRequest(
-            f"no package in the environment of {python} offers a runner",
-            hint="name one: auteur runners add PYTHON module:Class",
-        )
-    return entries
-
-
-def runners_list(*, as_json: bool) -> int:
-    here = layout.here()
-    entries, unreadable = registration.read_all(here)
-    if as_json:
-        say_json([entry.runner.model_dump(mode="json", by_alias=True, exclude={"status"}) for entry in entries])
-        return ExitCode.OK
-    now = state.read(here.state) if launcher.runs(here) else None
-    rows = tuple(
-        (
-            entry.name,
-            ", ".join(function.name for function in entry.runner.spec.functions),
-            str(entry.runner.spec.workers),
-            entry.origin.value,
-            _runner_state(entry, now),
-            f"{entry.launch.python} {entry.launch.target}",
-        )
-        for entry in entries
-    )
-    if rows:
-        say_table(Table(("NAME", "FUNCTIONS", "WORKERS", "ORIGIN", "STATE", "STARTED AS"), rows))
-    else:
-        say("no runner is registered; add one with: auteur runners add PYTHON module:Class")
-    for one in unreadable:
-        complain(f"runner {one.name} cannot be read: {one.why}", f"auteur runners remove {one.name}")
-    return ExitCode.OK
-
-
-def _runner_state(entry: Registered, now: StackState | None) -> str:
-    """Of its first worker's process; whether its model is loaded the catalogue knows (auteur functions)."""
-    if now is None:
-        return ""
-    name = f"runner-{agent_names(entry.name, entry.runner.spec.workers)[0]}"
-    part = now.part(name)
-    return part.state.value if part is not None else "not on this machine"
-
-
-def runners_remove(name: str) -> int:
-    here = layout.here()
-    registered = {path.stem: path for path in sorted(here.runners.glob("*.json"))}
-    path = registered.get(name)  # a name that is listed; joined to a path, "../config" would be another file
-    if path is None:
-        known = ", ".join(registered) or "none"
-        raise NotFound(f'no runner called "{name}" is registered', hint=f"there is: {known}")
-    try:
-        found = registration.parse(path.read_bytes()).origin is Origin.FOUND
-    except (OSError, ValueError):  # what cannot be read can be removed
-        found = False
-    path.unlink(missing_ok=True)
-    say(f"runner {name} is removed")
-    if found:
-        note("it is installed beside the platform: the next auteur up finds it again, unless its package is removed")
-    return ExitCode.OK

@@ -107,20 +107,20 @@ def add(
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Jobs it runs at once.")] = None,
 ) -> None:
     """Register a runner that lives in another environment; a running stack starts it at once."""
-    from auteur_standalone import actions
+    from auteur_standalone import runner_actions
 
-    raise typer.Exit(actions.runners_add(python, target, workers=workers))
+    raise typer.Exit(runner_actions.add(python, target, workers=workers))
 
 
 def list_(output: Output = Form.TEXT) -> None:
     """List the registered runners."""
-    from auteur_standalone import actions
+    from auteur_standalone import runner_actions
 
-    raise typer.Exit(actions.runners_list(as_json=output is Form.JSON))
+    raise typer.Exit(runner_actions.list_(as_json=output is Form.JSON))
 
 
 def remove(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Remove a runner; a running stack stops it at once."""
-    from auteur_standalone import actions
+    from auteur_standalone import runner_actions
 
-    raise typer.Exit(actions.runners_remove(name))
+    raise typer.Exit(runner_actions.remove(name))

@@ -93,7 +93,7 @@ def _findings(error: ValidationError) -> str:
 
 
 def save(path: Path, config: Config) -> None:
-    """Whole or not at all, readable by its owner only."""
+    """Writes the file whole or not at all, readable by its owner only."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     try:

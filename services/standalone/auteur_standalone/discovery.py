@@ -110,14 +110,14 @@ class Found:
     failed: tuple[Unreadable, ...]
 
 
-async def look(pythons: Sequence[str]) -> Found:
-    """Asks all environments at once. One that fails is told, and is in nobody's way."""
-    answers = await asyncio.gather(*(_look_into(python) for python in pythons))
+async def discover(pythons: Sequence[str]) -> Found:
+    """Asks all environments at once. One that fails is reported and does not affect the others."""
+    answers = await asyncio.gather(*(_discover_in(python) for python in pythons))
     entries = {entry.name: entry for found in reversed(answers) for entry in found.entries}
     return Found(tuple(entries.values()), tuple(failed for found in answers for failed in found.failed))
 
 
-async def _look_into(python: str) -> Found:
+async def _discover_in(python: str) -> Found:
     """One process for all runners of an environment: each start of a Python delays the first picture."""
     try:
         told = await ask(python, "installed", "--describe")
@@ -140,7 +140,7 @@ def _one(name: str, launch: Launch, text: str) -> Registered | Unreadable:
         return Unreadable(name, error.message)
 
 
-def settle(layout: Layout, found: Found) -> tuple[Unreadable, ...]:
+def register_found(layout: Layout, found: Found) -> tuple[Unreadable, ...]:
     """Registers what was found and forgets what was found once and is no more. What a person added stays as it is.
     Returns what could not be registered, for instance on a full disk."""
     known = {entry.name: entry for entry in registration.read_all(layout)[0]}

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auteur_contracts.errors import InvalidRequest
 from auteur_standalone import logfiles, processes, state
 from auteur_standalone.exit_codes import REFUSED, SupervisorExit
 from auteur_standalone.layout import Layout
@@ -20,6 +21,7 @@ from auteur_standalone.state import PartState, StackState
 SUPERVISOR = "supervisor"
 _PAUSE = 0.05
 _WORDS = 12
+_UP = (PartState.RUNNING, PartState.EXTERNAL)
 
 
 class Tick(StrEnum):
@@ -44,8 +46,18 @@ class StartFailed(Exception):
         self.failure = failure
 
 
+def make(layout: Layout) -> None:
+    """The folders of a stack. Raises InvalidRequest where they cannot be."""
+    try:
+        layout.make()
+    except OSError as error:
+        raise InvalidRequest(
+            f"the data folder {layout.root} cannot be used: {error.strerror}", hint="name another one: AUTEUR_HOME"
+        ) from error
+
+
 def runs(layout: Layout) -> bool:
-    return processes.is_held(layout.lock)
+    return processes.is_locked(layout.lock)
 
 
 def launch(layout: Layout, port: int | None, *, stay: bool, services: bool) -> "subprocess.Popen[bytes]":
@@ -90,11 +102,11 @@ def follow(
         if not is_ours(supervisor):
             supervisor = None  # we follow somebody else's
         elif supervisor is not None and (ended := supervisor.poll()) is not None:
-            raise StartFailed(_why_ended(layout, ended))
+            raise StartFailed(_why_exited(layout, ended))
         if supervisor is None and not runs(layout):
-            raise StartFailed(_why_ended(layout, None))
+            raise StartFailed(_why_exited(layout, None))
         if (now := state.read(layout.state)) is not None and (supervisor is None or now.pid == supervisor.pid):
-            view = View(now, is_ready(now))
+            view = View(now, _is_ready(now))
             show(view)
             if view.ready:
                 return view
@@ -105,19 +117,25 @@ def follow(
         time.sleep(_PAUSE)
 
 
-def is_ready(now: StackState) -> bool:
-    """It takes requests and knows its runners; without a gateway: its services answer."""
+def takes_requests(now: StackState) -> bool:
+    """Whether the gateway says so; of a stack without gateway, whether its services run."""
     if now.services_only:
-        up = (PartState.RUNNING, PartState.EXTERNAL)
-        return not now.pending and all(part.state in up for part in now.parts)
+        return not now.pending and all(part.state in _UP for part in now.parts)
+    return get_ok(f"{now.url}/readyz")
+
+
+def _is_ready(now: StackState) -> bool:
+    """Whether it takes requests, and requests can be for every registered runner."""
+    if now.services_only:
+        return takes_requests(now)
     gateway = now.part("gateway")
     if gateway is None or gateway.state is not PartState.RUNNING or now.pending:
         return False
-    return get_ok(f"{now.url}/readyz") and _knows(now.url, now.runners)
+    return takes_requests(now) and _knows(now.url, now.runners)
 
 
 def _knows(url: str, runners: tuple[str, ...]) -> bool:
-    """Whether requests can be for these runners; somebody who may not ask is not kept waiting."""
+    """Whether the gateway lists these runners; without permission to list them nobody is kept waiting."""
     status, body = get(f"{url}/v1/functions")
     if status != 200:
         return status in (401, 403) or (not runners and status == 503)
@@ -125,31 +143,31 @@ def _knows(url: str, runners: tuple[str, ...]) -> bool:
 
 
 def wait_until_known(layout: Layout, runners: tuple[str, ...], *, seconds: float = 10.0) -> bool:
-    """Until the running stack takes jobs for these runners."""
+    """Until the running stack takes jobs for these runners, where it runs a gateway that can be asked."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         now = state.read(layout.state)
-        if now is not None and now.url and _knows(now.url, runners):
+        if now is not None and (now.services_only or _knows(now.url, runners)):
             return True
         time.sleep(_PAUSE)
     return False
 
 
 def ticks(view: View) -> list[tuple[str, Tick]]:
-    """What is shown of each part, runners under their own names. Pure."""
+    """The mark of each part, runners under their own names. Pure."""
     return [(part.name.removeprefix("runner-"), _tick(part.name, part.state, view.ready)) for part in view.state.parts]
 
 
 def _tick(name: str, how: PartState, ready: bool) -> Tick:  # noqa: FBT001
     if how is PartState.FAILING:
         return Tick.BAD
-    if name == "engine":  # it has no door of its own: requests say whether it works
+    if name == "engine":  # it has no port of its own: that requests are served says that it works
         return Tick.DONE if ready else Tick.WAIT
-    return Tick.DONE if how in (PartState.RUNNING, PartState.EXTERNAL) else Tick.WAIT
+    return Tick.DONE if how in _UP else Tick.WAIT
 
 
 def failing(now: StackState) -> Failure | None:
-    """A runner that fails is told and hinders nothing."""
+    """Why the stack cannot become ready. A runner that fails is shown and does not count: it hinders nothing else."""
     for part in now.parts:
         if part.state is PartState.FAILING and not part.name.startswith("runner-"):
             how, *words = part.message.splitlines()
@@ -157,7 +175,7 @@ def failing(now: StackState) -> Failure | None:
     return None
 
 
-def _why_ended(layout: Layout, code: int | None) -> Failure:
+def _why_exited(layout: Layout, code: int | None) -> Failure:
     words = logfiles.tail(layout.log(SUPERVISOR), _WORDS)
     if code == SupervisorExit.REFUSED and words and words[-1].startswith(REFUSED):
         error, _, hint = words[-1].removeprefix(REFUSED).partition("\t")
@@ -178,7 +196,7 @@ def lateness(now: StackState | None) -> tuple[str, str]:
     if now is None:
         return "the supervisor is late", SUPERVISOR
     for part in now.parts:
-        if not part.name.startswith("runner-") and part.state not in (PartState.RUNNING, PartState.EXTERNAL):
+        if not part.name.startswith("runner-") and part.state not in _UP:
             return f"{part.name} is late", part.name
     if now.pending:
         return f"it waits for {' and '.join(now.pending)}", SUPERVISOR
@@ -189,7 +207,7 @@ def lateness(now: StackState | None) -> tuple[str, str]:
     return "the gateway does not take requests, or the engine has not told it of all runners", "engine"
 
 
-def withdraw(layout: Layout, supervisor: "subprocess.Popen[bytes] | None", *, seconds: float = 15.0) -> bool:
+def stop_if_ours(layout: Layout, supervisor: "subprocess.Popen[bytes] | None", *, seconds: float = 15.0) -> bool:
     """Stops the stack if we launched it; False, and nothing done, where it is somebody else's."""
     if supervisor is None:
         return False
@@ -202,7 +220,7 @@ def withdraw(layout: Layout, supervisor: "subprocess.Popen[bytes] | None", *, se
             supervisor.wait()
     if not is_ours(supervisor):
         return False
-    with contextlib.suppress(processes.AlreadyHeld), processes.hold(layout.lock):  # another `up` may have it by now
+    with contextlib.suppress(processes.AlreadyLocked), processes.lock(layout.lock):  # another `up` may have it by now
         _clear(layout)
     return True
 
@@ -212,21 +230,21 @@ def stop(layout: Layout, *, seconds: float = 15.0) -> bool:
     if not runs(layout):
         _clear(layout)
         return False
-    pid = processes.recall(layout.process(SUPERVISOR))
+    pid = processes.read_pid_file(layout.process(SUPERVISOR))
     deadline = time.monotonic() + seconds
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
     # Its lock is free a moment before it has ended itself.
-    while (runs(layout) or (pid is not None and processes.start_mark(pid))) and time.monotonic() < deadline:
+    while (runs(layout) or (pid is not None and processes.start_time(pid))) and time.monotonic() < deadline:
         time.sleep(_PAUSE)
     _clear(layout)
     return True
 
 
 def _clear(layout: Layout) -> None:
-    """What a supervisor that was killed could not do itself."""
+    """Kills and removes what a supervisor that was killed could not."""
     if layout.run.is_dir():
         for path in sorted(layout.run.glob("*.pid"), key=lambda path: path.stem != SUPERVISOR):
-            processes.end_leftover(path)
+            processes.kill_leftover(path)
         layout.state.unlink(missing_ok=True)
         layout.address.unlink(missing_ok=True)

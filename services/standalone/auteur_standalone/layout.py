@@ -17,7 +17,7 @@ class Layout:
 
     @property
     def address(self) -> Path:
-        """One line, the URL of the running stack. Not there when it does not run."""
+        """A file of one line, the URL of the running stack; it is absent while the stack does not run."""
         return self.root / ADDRESS_FILE
 
     @property
@@ -88,5 +88,5 @@ class Layout:
 
 
 def here() -> Layout:
-    """Of this process's environment and working directory."""
+    """The layout that this process's environment and working directory name."""
     return Layout(data_dir())

@@ -42,7 +42,7 @@ def _no_address(host: str, error: OSError) -> InvalidRequest:
 
 
 def free_ports(count: int, draw: random.Random | None = None, among: Sequence[int] = PORTS) -> tuple[int, ...]:
-    """That many different ports that nobody listens on now."""
+    """`count` different ports that nobody listens on now."""
     chance = draw or random.SystemRandom()
     with contextlib.ExitStack() as held:
         found: list[int] = []

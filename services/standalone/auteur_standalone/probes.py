@@ -1,4 +1,4 @@
-"""Whether a server answers. Each is one quick try."""
+"""Whether a server answers: each function makes one short attempt."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 _SECONDS = 2.0
 
 
-async def says_nats(port: int, host: str = "127.0.0.1") -> bool:
+async def nats_answers(port: int, host: str = "127.0.0.1") -> bool:
     """A NATS server greets whoever connects."""
     try:
         async with asyncio.timeout(_SECONDS):
@@ -24,11 +24,11 @@ async def says_nats(port: int, host: str = "127.0.0.1") -> bool:
         return False
 
 
-async def says_ok(url: str) -> bool:
+async def url_answers(url: str) -> bool:
     return await asyncio.to_thread(get_ok, url)
 
 
-async def says_store(url: str, master: int) -> bool:
+async def store_answers(url: str, master: int) -> bool:
     return await asyncio.to_thread(get_store, url, master)
 
 
@@ -43,7 +43,7 @@ def get_store(url: str, master: int) -> bool:
 
 
 def knows_volumes(topology: bytes) -> bool:
-    """By what the master says of its cluster, whatever that is."""
+    """Whether the master's answer, whatever it is, lists a data center with volumes."""
     try:
         return bool(json.loads(topology)["Topology"]["DataCenters"])
     except (ValueError, KeyError, TypeError):

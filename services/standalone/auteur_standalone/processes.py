@@ -1,4 +1,4 @@
-"""Processes as files remember them: who runs, whether it is still the same one, and how it is ended."""
+"""Pid files and locks: which process runs, whether it is still the same one, and how it is killed."""
 
 import ctypes
 import fcntl
@@ -30,13 +30,13 @@ def die_with_parent(by: signal.Signals = signal.SIGKILL) -> Callable[[], None] |
 
     def ask_kernel() -> None:
         prctl(_PR_SET_PDEATHSIG, wanted, 0, 0, 0)
-        if getppid() != parent:  # it died before the call: nobody will send the signal
+        if getppid() != parent:  # the parent died before the call: no signal will come
             exit_now(1)
 
     return ask_kernel
 
 
-class Remembered(BaseModel):
+class PidFile(BaseModel):
     """A process as its file has it. Its start time tells it from a stranger that got its number later."""
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class Remembered(BaseModel):
     started: str
 
 
-def start_mark(pid: int) -> str:
+def start_time(pid: int) -> str:
     """When a process started, in whatever form the system says it; empty when there is no such process."""
     if (_PROC / "self" / "stat").exists():
         try:
@@ -58,26 +58,26 @@ def start_mark(pid: int) -> str:
     return told.stdout.strip()
 
 
-def remember(path: Path, pid: int) -> None:
-    path.write_text(Remembered(pid=pid, started=start_mark(pid)).model_dump_json())
+def write_pid_file(path: Path, pid: int) -> None:
+    path.write_text(PidFile(pid=pid, started=start_time(pid)).model_dump_json())
 
 
-def recall(path: Path) -> int | None:
+def read_pid_file(path: Path) -> int | None:
     """The process that `path` speaks of, if it still runs."""
     try:
-        known = Remembered.model_validate_json(path.read_bytes())
+        known = PidFile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return known.pid if known.started and start_mark(known.pid) == known.started else None
+    return known.pid if known.started and start_time(known.pid) == known.started else None
 
 
-def end_leftover(path: Path, *, seconds: float = 5.0) -> int | None:
+def kill_leftover(path: Path, *, seconds: float = 5.0) -> int | None:
     """Kills the process that `path` speaks of, and its group, if it still runs. Returns its number."""
-    pid = recall(path)
+    pid = read_pid_file(path)
     if pid is not None:
         kill_group(pid, signal.SIGKILL)
         deadline = time.monotonic() + seconds
-        while start_mark(pid) and time.monotonic() < deadline:
+        while start_time(pid) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
     path.unlink(missing_ok=True)
     return pid
@@ -93,25 +93,25 @@ def kill_group(pid: int, how: signal.Signals) -> None:
         os.kill(pid, how)
 
 
-class AlreadyHeld(Exception):
-    """Somebody else holds the lock."""
+class AlreadyLocked(Exception):
+    """Another process holds the lock."""
 
 
-def hold(path: Path) -> IO[bytes]:
+def lock(path: Path) -> IO[bytes]:
     """The lock of a data folder. It lives as long as the returned file is open, and dies with its process."""
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise AlreadyHeld(str(path)) from error
+        raise AlreadyLocked(str(path)) from error
     return file
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     try:
-        hold(path).close()
-    except AlreadyHeld:
+        lock(path).close()
+    except AlreadyLocked:
         return True
     except (FileNotFoundError, NotADirectoryError):
         return False

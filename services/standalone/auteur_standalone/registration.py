@@ -21,7 +21,7 @@ ANNOTATION_REGISTERED = f"{GROUP}/registered"
 
 class Origin(StrEnum):
     ADDED = "added"
-    """By a person: `auteur runners add`."""
+    """A person registered it: `auteur runners add`."""
     FOUND = "found"
     """In an environment that the stack looks into by itself."""
 
@@ -112,7 +112,7 @@ class Unreadable:
 
 
 def read_all(layout: Layout) -> tuple[list[Registered], list[Unreadable]]:
-    """By name."""
+    """All registered runners, in the order of their names."""
     found: list[Registered] = []
     unreadable: list[Unreadable] = []
     for path in sorted(layout.runners.glob("*.json")):

@@ -17,7 +17,7 @@ class External(BaseModel):
 
 class ExternalStore(StoreSettings):
     url: str = ""
-    """As above; its keys and bucket besides."""
+    """An S3 store that runs already, with its keys and bucket. Empty: the stack starts its own."""
 
 
 class GatewayPlace(BaseModel):

@@ -37,7 +37,7 @@ GRACE: dict[PartKind, float] = {
     PartKind.STORE: 1.5,
     PartKind.NATS: 1.5,
 }
-"""Seconds to stop in; then it is killed, and the next start recovers as after any crash."""
+"""Seconds that a part gets to stop; then it is killed, and the next start recovers as after any crash."""
 
 STOP_ORDER: tuple[frozenset[PartKind], ...] = (
     frozenset({PartKind.AGENT}),
@@ -45,7 +45,7 @@ STOP_ORDER: tuple[frozenset[PartKind], ...] = (
     frozenset({PartKind.ENGINE}),
     frozenset({PartKind.STORE, PartKind.NATS}),
 )
-"""Agents first: what they hand back, somebody must still hear. In the sum under 10 s."""
+"""Agents first, because the engine must still receive what they hand back. Under 10 s altogether."""
 
 
 def _reachable(host: str) -> str:
@@ -67,7 +67,7 @@ class Machine:
 
     @property
     def url(self) -> str:
-        """By which programs of this machine reach the gateway."""
+        """The gateway's URL for programs of this machine."""
         return f"http://{_reachable(self.settings.gateway.host)}:{self.config.ports.gateway}"
 
     def environment(self, kind: PartKind) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Machine:
 
 
 def backing_services(machine: Machine, nats_binary: Path | None, store_binary: Path | None) -> tuple[Part, ...]:
-    """NATS and S3, as far as they are ours (None: somebody else's)."""
+    """NATS and S3, where the stack runs its own (None: an external one is used)."""
     layout, config = machine.layout, machine.config
     found: list[Part] = []
     if nats_binary:
@@ -90,7 +90,7 @@ def backing_services(machine: Machine, nats_binary: Path | None, store_binary: P
 
 
 def external(settings: Settings) -> tuple[PartReport, ...]:
-    """Somebody else's servers, for people: without the credentials that a URL may carry."""
+    """The external servers, shown without the credentials that a URL may carry."""
     named = (("nats", settings.nats.url), ("store", settings.store.url))
     return tuple(
         PartReport(name=name, state=PartState.EXTERNAL, address=re.sub("//[^/]*@", "//", url))
@@ -104,7 +104,7 @@ def nats_configuration(machine: Machine) -> str:
 
 
 def programs(machine: Machine) -> tuple[Part, ...]:
-    """Our own, apart from the agents."""
+    """Auteur's own programs, apart from the agents."""
     root = machine.layout.root
     gateway, engine = (
         (sys.executable, "-m", "auteur_gateway"),
@@ -117,7 +117,7 @@ def programs(machine: Machine) -> tuple[Part, ...]:
 
 
 def agent_names(runner: str, workers: int) -> tuple[str, ...]:
-    """One worker goes by its runner's name."""
+    """A runner's only worker has the runner's name; several are numbered."""
     return (runner,) if workers == 1 else tuple(f"{runner}-{number}" for number in range(1, workers + 1))
 
 

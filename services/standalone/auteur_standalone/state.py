@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 class PartState(StrEnum):
     WAITING = "waiting"
-    """For the parts it needs."""
+    """It has not been started yet."""
     STARTING = "starting"
     RUNNING = "running"
     RESTARTING = "restarting"
     FAILING = "failing"
-    """Dies again and again; `message` has its last words."""
+    """It exits right after each start; `message` has the last lines of its log."""
     STOPPED = "stopped"
     EXTERNAL = "external"
-    """Somebody else's server, named by its URL."""
+    """An external server, named by its URL."""
 
 
 class PartReport(BaseModel):
@@ -36,11 +36,11 @@ class StackState(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     pid: int
-    """Of the supervisor."""
+    """The supervisor's process."""
     url: str
     started: float
     services_only: bool = False
-    """NATS, the store and the engine: gateway and workers are somebody's to run in a terminal."""
+    """Only NATS, the store and the engine run; gateway and workers are run in a terminal, by `auteur exec`."""
     notes: tuple[str, ...] = ()
     """What a person should know: another port than usual, a runner that could not be read."""
     parts: tuple[PartReport, ...] = ()

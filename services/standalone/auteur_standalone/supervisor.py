@@ -23,7 +23,7 @@ from auteur_standalone.config import Config
 from auteur_standalone.environment import PartKind, store_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
-from auteur_standalone.probes import says_nats, says_ok, says_store
+from auteur_standalone.probes import nats_answers, store_answers, url_answers
 from auteur_standalone.registration import Registered
 from auteur_standalone.settings import Settings
 from auteur_standalone.stack import Machine, Part
@@ -39,8 +39,8 @@ _SUPERVISOR = "supervisor"
 _SERVICES_ONLY = "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER"
 
 
-class _Once(StrEnum):
-    """What is done once after the start, as people read it."""
+class _StartupTask(StrEnum):
+    """What is done once after the start; the value is what `up` says that it waits for."""
 
     BUCKET = "the store, to make its bucket"
     RUNNERS = "runners' environments, to say what they offer"
@@ -55,7 +55,7 @@ class Prepared:
 def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], asked_port: int | None) -> Prepared:
     """Under the lock, before anything starts: folders, leftovers, secrets, ports, NATS's configuration."""
     layout.make()
-    # What died just now, and not by us, may hold its port for another moment; nobody else is waited for.
+    # A leftover that was killed just now may hold its port for another moment; nobody else's port is waited for.
     patience = _PORT_PATIENCE if _clear_leftovers(layout) else 0.0
     config = configs.load(layout.config) or configs.generate(configs.draw_secret, ports.free_ports)
     config = configs.moved(config, lambda port: not _free_soon(port, patience), ports.free_ports)
@@ -73,12 +73,12 @@ def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], aske
 
 
 def _clear_leftovers(layout: Layout) -> bool:
-    """After a kill -9 of a supervisor whose children could not die with it. Whether there was such an end."""
+    """Kills what a supervisor left that was killed itself. Returns whether there was anything."""
     left = list(layout.run.glob("*.pid"))
     for path in left:
-        pid = processes.end_leftover(path) if path.stem != _SUPERVISOR else None
+        pid = processes.kill_leftover(path) if path.stem != _SUPERVISOR else None
         if pid is not None:
-            log.warning("left over from a crash, ended", part=path.stem, pid=pid)
+            log.warning("leftover process killed", part=path.stem, pid=pid)
     shutil.rmtree(layout.scratch, ignore_errors=True)
     layout.scratch.mkdir()
     return bool(left)
@@ -112,7 +112,7 @@ class Supervisor:
         self._layout = prepared.machine.layout
         self._services_only = services_only
         self._notes = (*prepared.notes, *((_SERVICES_ONLY,) if services_only else ()))
-        self._troubles: tuple[str, ...] = ()
+        self._discovery_notes: tuple[str, ...] = ()
         self._started = time.time()
         self._stopping = asyncio.Event()
         self._found = asyncio.Event()
@@ -120,16 +120,16 @@ class Supervisor:
         self._keepers: dict[str, Keeper] = {}
         self._external: tuple[PartReport, ...] = ()
         self._agents: dict[str, Part] = {}
-        self._cards: tuple[float, ...] = ()
+        self._gpu_memory: tuple[float, ...] = ()
         self._runners: tuple[str, ...] = ()
-        self._pending: tuple[_Once, ...] = tuple(_Once)
+        self._pending: tuple[_StartupTask, ...] = tuple(_StartupTask)
 
     def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
         """Until `stop`."""
-        processes.remember(self._layout.process(_SUPERVISOR), os.getpid())
+        processes.write_pid_file(self._layout.process(_SUPERVISOR), os.getpid())
         self._layout.address.write_text(f"{self._machine.url}\n")
         self._write_state()
         tasks = [
@@ -147,7 +147,7 @@ class Supervisor:
                     path.unlink(missing_ok=True)
 
     async def _until_stopped(self, tasks: Iterable[asyncio.Task[None]]) -> None:
-        """A task of ours that fails is a defect: stop in order, and say which."""
+        """Also returns when a task of the supervisor fails, which is a defect: everything is then stopped in order."""
         stopping = asyncio.create_task(self._stopping.wait())
         watched: set[asyncio.Task[None] | asyncio.Task[bool]] = {stopping, *tasks}
         while not stopping.done():
@@ -172,12 +172,12 @@ class Supervisor:
         if self._services_only:
             self._write_state()
             return
-        self._cards = await asyncio.to_thread(gpu_memory_gigabytes)
+        self._gpu_memory = await asyncio.to_thread(gpu_memory_gigabytes)
         # The workers too: a model's imports take longer than all else together, and agents wait for NATS by themselves.
-        await self._follow_runners()
+        await self._watch_runners()
 
     async def _make_bucket(self) -> None:
-        """Tried until it is there: the store may still be starting, or be somebody else's and away."""
+        """Tries until it has succeeded: the store may still be starting, or be an external one that is away."""
         from auteur_kit.store import Store  # noqa: PLC0415  half of this process's imports, which the servers' start hides
 
         store = Store(store_settings(self._machine.config, self._machine.settings))
@@ -186,15 +186,15 @@ class Supervisor:
                 try:
                     await store.ensure_bucket()
                 except Unavailable as error:
-                    log.debug("no bucket yet", why=error.message)
+                    log.debug("bucket not created, retrying", why=error.message)
                     await asyncio.sleep(_BUCKET_SECONDS)
                 else:
                     break
         finally:
             store.close()
-        self._done(_Once.BUCKET)
+        self._done(_StartupTask.BUCKET)
 
-    def _done(self, once: "_Once") -> None:
+    def _done(self, once: "_StartupTask") -> None:
         self._pending = tuple(one for one in self._pending if one is not once)
         self._write_state()
 
@@ -205,19 +205,19 @@ class Supervisor:
 
     # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _follow_runners(self) -> None:
+    async def _watch_runners(self) -> None:
         seen: dict[Path, int] | None = None
         while True:
             now = _changes(self._layout.runners)
             if now != seen:
                 seen = now
-                await self._settle_agents()
+                await self._reconcile_workers()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH_SECONDS):
                     await self._found.wait()
             self._found.clear()
 
-    async def _settle_agents(self) -> None:
+    async def _reconcile_workers(self) -> None:
         entries, unreadable = await asyncio.to_thread(registration.read_all, self._layout)
         for one in unreadable:
             log.warning("runner unreadable", runner=one.name, why=one.why)
@@ -225,7 +225,7 @@ class Supervisor:
         wanted = stack.agents(self._machine, [entry for entry in entries if self._can_serve(entry)])
         change = stack.change(self._agents, wanted)
         self._agents = wanted
-        # Each stays among the keepers until it has stopped: the end of the stack may come meanwhile, and waits for it.
+        # A worker stays among the keepers until it has stopped, so that a stack that is stopped meanwhile waits for it.
         await asyncio.gather(*(self._keepers[name].stop() for name in change.stop))
         for name in change.stop:
             del self._keepers[name]
@@ -235,18 +235,18 @@ class Supervisor:
 
     def _can_serve(self, entry: Registered) -> bool:
         """A runner whose every tier needs a larger card stays in the catalogue with its reason, without a process."""
-        return any(fits(tier.vram_gigabytes, self._cards) for tier in entry.runner.spec.tiers)
+        return any(fits(tier.vram_gigabytes, self._gpu_memory) for tier in entry.runner.spec.tiers)
 
     async def _discover(self) -> None:
         if self._machine.settings.standalone.discover:
-            found = await discovery.look(discovery.environments(self._machine.settings, self._layout))
-            failures = [*found.failed, *discovery.settle(self._layout, found)]
+            found = await discovery.discover(discovery.environments(self._machine.settings, self._layout))
+            failures = [*found.failed, *discovery.register_found(self._layout, found)]
             self._found.set()
-            self._troubles = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in failures)
+            self._discovery_notes = tuple(f"runner {failed.name} is not available: {failed.why}" for failed in failures)
             for failed in failures:
                 log.warning("runner not available", runner=failed.name, why=failed.why)
         self._runners = tuple(entry.name for entry in registration.read_all(self._layout)[0])
-        self._done(_Once.RUNNERS)
+        self._done(_StartupTask.RUNNERS)
 
     # ── housekeeping ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -268,7 +268,7 @@ class Supervisor:
                     url=self._machine.url,
                     services_only=self._services_only,
                     started=self._started,
-                    notes=(*self._notes, *self._troubles),
+                    notes=(*self._notes, *self._discovery_notes),
                     parts=reports,
                     runners=self._runners,
                     pending=tuple(one.value for one in self._pending),
@@ -280,21 +280,21 @@ class Supervisor:
     async def _stop_all(self) -> None:
         for kinds in stack.STOP_ORDER:
             group = [keeper for keeper in self._keepers.values() if keeper.part.kind in kinds]
-            # One that fails to stop must not keep the others running.
+            # A part that fails to stop must not keep the others running.
             ended = await asyncio.gather(*(keeper.stop() for keeper in group), return_exceptions=True)
             for error in ended:
                 if isinstance(error, BaseException):
-                    log.error("part not stopped", error=repr(error))
+                    log.error("stopping a part failed", error=repr(error))
 
 
 def probe_of(part: Part, config: Config) -> Probe | None:
     match part.kind:
         case PartKind.NATS:
-            return partial(says_nats, config.ports.nats)
+            return partial(nats_answers, config.ports.nats)
         case PartKind.STORE:
-            return partial(says_store, part.address, config.ports.store.master)
+            return partial(store_answers, part.address, config.ports.store.master)
         case PartKind.GATEWAY:
-            return partial(says_ok, f"{part.address}/livez")
+            return partial(url_answers, f"{part.address}/livez")
         case PartKind.ENGINE | PartKind.AGENT:
             return None
 

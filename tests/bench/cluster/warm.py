@@ -16,7 +16,7 @@ from tests.bench.cluster.rig import Fresh, Rig, connected, namespace, put
 from tests.bench.floors import bare_worker, started
 from tests.bench.ledger import await_entry
 from tests.bench.table import Figure, percentile
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 
 _JOBS = 200
 _WARM_UP = 3
@@ -54,9 +54,7 @@ def _worker(rig: Rig) -> Iterator[None]:
     env = {
         "AUTEUR_AGENT__POOL": str(TierPool(_SPACE, "echo", "standard")),
         "AUTEUR_AGENT__WORKER": "echo-standard-0",
-        "AUTEUR_NATS__URL": rig.nats.url,
-        "AUTEUR_NATS__USER": rig.nats.user,
-        "AUTEUR_NATS__PASSWORD": rig.nats.password.get_secret_value(),
+        **variables_of(rig.nats),
         "PYTHONPATH": str(Path(__file__).parents[3]),
     }
     words = ("-m", "auteur_runner", "agent", "--runner", "echo", "--target", "tests.support.echo:Echo")

@@ -71,7 +71,7 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:10]}"
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
-    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    kubectl.within(name)("wait", "--for=create", "serviceaccount/default", "--timeout=90s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

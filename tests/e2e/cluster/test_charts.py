@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.cluster import binaries, ours
-from tests.support.cluster.helm import CHARTS, Helm
+from tests.support.cluster.helm import CHARTS, Helm, runners_but
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.node import NodeRig
 from tests.support.waiting import wait_for
@@ -74,12 +74,12 @@ def test_from_an_empty_cluster_to_the_first_picture_and_back(node_rig: NodeRig, 
     admin("create", "namespace", "auteur")
     admin("label", "namespace", "auteur", "pod-security.kubernetes.io/enforce=restricted")
     images = [word for name, value in IMAGES.items() for word in at(node_rig, name, value)]
-    runner = at(node_rig, "runner-diffusion", "runners.diffusion-tiny.image")
+    runner, others = at(node_rig, "runner-diffusion", "runners.diffusion-tiny.image"), runners_but("diffusion-tiny")
 
     notes = helm(
         "install", "auteur", CHARTS / "auteur", *WHERE, *images, "--set", "database.kind=bundled", "--wait", seconds=300
     )
-    helm("install", "auteur-runners", CHARTS / "auteur-runners", *WHERE, *runner, "--set", SMALL)
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *WHERE, *runner, *others, "--set", SMALL)
     tested = helm("test", "auteur", *WHERE, "--timeout", "150s", seconds=200)
     assert tested.count("Succeeded") >= 2
     assert "Failed" not in tested

@@ -16,14 +16,21 @@ from auteur_client.client import Client
 from auteur_client.errors import Unreachable
 from auteur_contracts.vocabulary import ApiStatus, Quality, Reason
 from auteur_contracts.web.http import CreateGeneration, GenerationReply, HealthStatus
+from auteur_runner import Runner
+from auteur_runner.describe import describe
+from scripts.generator.deployments import with_workers
+from scripts.generator.runners import Installed, Offered
 from tests.e2e.cluster.conftest import Composing
 from tests.support.cluster import binaries, ours
 from tests.support.cluster.compose import Compose
 from tests.support.cluster.images import ImageStore, state_folder
+from tests.support.echo import Echo
 from tests.support.waiting import wait_for
 
 FILE = ours.CHECKOUT / "compose.yaml"
-SERVED = ("nats", "store", "postgres", "gateway", "worker")
+PLATFORM = ("nats", "store", "postgres", "gateway", "engine")
+SERVED = ("nats", "store", "postgres", "gateway", "worker-echo")
+ECHO = Offered(describe(Runner.of(Echo)), Installed(), "tests/support/echo", f"auteur-{ours.RUNNER_ECHO}")
 SECRETS = {
     "AUTEUR_NATS__PASSWORD": "a-nats-password",
     "AUTEUR_STORE__SECRET_KEY": "a-store-secret",
@@ -34,20 +41,26 @@ SECRETS = {
 
 
 @pytest.fixture
-def studio(compose: Composing) -> Compose:
-    """Not yet up. Where links to pictures lead is known before: it is told to the gateway."""
-    ours.named(ImageStore(state_folder()), ("nats", "store", "postgres", "gateway", "engine", ours.RUNNER_ECHO))
-    made = compose(FILE, {**SECRETS, "AUTEUR_POSTGRES_IMAGE": f"auteur-postgres:{ours.VERSION}"})
+def with_echo(tmp_path: Path) -> Path:
+    """The file as it would be if the only runner were the one of tests."""
+    file = tmp_path / "studio" / "compose.yaml"
+    file.parent.mkdir()
+    file.write_text(with_workers(FILE.read_text(), [ECHO], ours.VERSION))
+    return file
+
+
+@pytest.fixture
+def studio(compose: Composing, with_echo: Path) -> Compose:
+    """Not yet up."""
+    ours.named(ImageStore(state_folder()), (*PLATFORM, ours.RUNNER_ECHO))
+    return told(compose(with_echo))
+
+
+def told(made: Compose, **variables: str) -> Compose:
+    """With what a person would write into .env. Where links to pictures lead is known before they are made."""
     links = f"http://127.0.0.1:{made.port(8333)}"
-    return with_variables(made, AUTEUR_STORE__PUBLIC_URL=links, AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO))
-
-
-def runner(name: str) -> str:
-    return f"auteur-{name}:{ours.VERSION}"
-
-
-def with_variables(made: Compose, **variables: str) -> Compose:
-    return dataclasses.replace(made, environment={**made.environment, **variables})
+    ours_too = {"AUTEUR_POSTGRES_IMAGE": f"auteur-postgres:{ours.VERSION}", "AUTEUR_STORE__PUBLIC_URL": links}
+    return dataclasses.replace(made, environment={**made.environment, **SECRETS, **ours_too, **variables})
 
 
 @contextmanager
@@ -89,11 +102,11 @@ def until_healthy(studio: Compose, *services: str) -> None:
         wait_for(partial(studio.healthy, service), f"{service} to be healthy")
 
 
-def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path) -> None:
-    ours.named(ImageStore(state_folder()), ("runner-diffusion",))
-    studio = with_variables(studio, AUTEUR_RUNNER_IMAGE=runner("runner-diffusion"))
+def test_a_picture_is_made_and_lies_in_the_store(compose: Composing) -> None:
+    ours.named(ImageStore(state_folder()), (*PLATFORM, "runner-diffusion"))
+    studio = told(compose(FILE))
     began = time.monotonic()
-    studio.up(seconds=300)
+    studio.up(*PLATFORM, "register-diffusion-tiny", "worker-diffusion-tiny", seconds=300)
     with connected(studio) as client:
         until_it_serves(client, "text-to-image", seconds=300)
         up = time.monotonic() - began
@@ -111,22 +124,14 @@ def test_a_picture_is_made_and_lies_in_the_store(studio: Compose, tmp_path: Path
     assert health.status is HealthStatus.HEALTHY
 
 
-def test_media_lie_in_minio_where_that_is_the_store(compose: Composing, tmp_path: Path) -> None:
+def test_media_lie_in_minio_where_that_is_the_store(compose: Composing, with_echo: Path, tmp_path: Path) -> None:
     """The server itself, as scripts/cluster-tools builds it; compose.minio.yaml says how it is started."""
     images = ImageStore(state_folder())
     shutil.copy(binaries.find("minio"), tmp_path / "minio")
     (tmp_path / "Dockerfile").write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY minio /usr/local/bin/minio\n")
     images.tag(images.build("auteur-test/minio", tmp_path), "localhost/auteur-test/minio:1")
     ours.named(images, ("nats", "postgres", "gateway", "engine", ours.RUNNER_ECHO))
-    made = compose(FILE)
-    studio = with_variables(
-        made,
-        **SECRETS,
-        AUTEUR_POSTGRES_IMAGE=f"auteur-postgres:{ours.VERSION}",
-        AUTEUR_RUNNER_IMAGE=runner(ours.RUNNER_ECHO),
-        AUTEUR_MINIO_IMAGE="localhost/auteur-test/minio:1",
-        AUTEUR_STORE__PUBLIC_URL=f"http://127.0.0.1:{made.port(8333)}",
-    )
+    studio = told(compose(with_echo), AUTEUR_MINIO_IMAGE="localhost/auteur-test/minio:1")
     studio("--file", str(FILE.with_name("compose.minio.yaml")), "up", "--detach", "--no-build")
     with connected(studio) as client:
         until_it_serves(client, "echo")
@@ -137,7 +142,7 @@ def test_media_lie_in_minio_where_that_is_the_store(compose: Composing, tmp_path
 
 
 def test_a_function_that_eats_its_containers_memory_is_told_so(studio: Compose, tmp_path: Path) -> None:
-    (tmp_path / "narrow.yaml").write_text("services:\n  worker:\n    mem_limit: 200m\n")
+    (tmp_path / "narrow.yaml").write_text("services:\n  worker-echo:\n    mem_limit: 200m\n")
     studio("--file", str(tmp_path / "narrow.yaml"), "up", "--detach", "--no-build")
     with connected(studio) as client:
         until_it_serves(client, "echo")
@@ -157,7 +162,7 @@ def test_what_is_taken_down_leaves_volumes_only_and_has_forgotten_nothing(studio
 
     studio("down")
     assert studio.podman("ps", "--all", "--quiet") == ""
-    volumes = {f"{FILE.parent.name}_{name}" for name in ("nats", "store", "postgres", "engine", "runners")}
+    volumes = {f"{studio.file.parent.name}_{name}" for name in ("nats", "store", "postgres", "engine", "runners")}
     assert set(studio.podman("volume", "ls", "--quiet").split()) == volumes
 
     studio.up()

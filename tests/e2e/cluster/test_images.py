@@ -14,7 +14,7 @@ from auteur_contracts.resources import FunctionRunner
 from tests.support.cluster import ours
 from tests.support.cluster.compose import Compose, composing
 from tests.support.cluster.images import Image, ImageStore, state_folder
-from tests.unit.images.dockerfiles import copied, packages_of
+from tests.unit.images.dockerfiles import packages_of
 
 OF_OURS = ("gateway", "engine", "operator", ours.RUNNER_ECHO, "runner-diffusion")
 OF_OTHERS = ("nats", "store", "postgres")
@@ -70,7 +70,7 @@ def test_it_has_no_rights_and_nothing_of_this_machine(podman: Compose, images: I
 def test_of_our_code_it_has_what_its_program_imports(podman: Compose, images: ImageStore, name: str) -> None:
     image = built(images, name)
     found = set(shell(podman, image, "ls /opt/code").split())
-    assert {each for each in found if each.startswith("auteur_")} == packages_of(copied(ours.dockerfiles()[name]))
+    assert {each for each in found if each.startswith("auteur_")} == packages_of(ours.recipes()[name])
     sizes = layers(podman, image)
     newest = next(index for index, (_, made_by) in enumerate(sizes) if "/opt/code" in made_by)
     assert sum(size for size, _ in sizes[: newest + 1]) < 16 * MEGABYTE, "a change of our code is a small layer"

@@ -101,7 +101,7 @@ def installed(node_rig: NodeRig, helm_home: Helm) -> Iterator[Installed]:
     studio.forget_crds(node_rig.kubectl)
     node_rig.kubectl.apply(studio.namespace(made.namespace), studio.opted_in(made.jobs_in))
     for each in (made.home, made.jobs):
-        each("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=30s")
+        each("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=90s")
     before, refused = everything(node_rig.kubectl), studio.refused(node_rig.kubectl, USED)
     began = time.monotonic()
     made.install(values, runners)
@@ -153,7 +153,7 @@ async def test_media_lie_in_minio_and_a_small_installation_leaves_nothing(
     studio.forget_crds(node_rig.kubectl)
     node_rig.kubectl.apply(studio.namespace(made.namespace), studio.opted_in(made.jobs_in))
     for each in (made.home, made.jobs):
-        each("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=30s")
+        each("wait", "--for=create", "serviceaccount/default", "configmap/kube-root-ca.crt", "--timeout=90s")
     before = everything(node_rig.kubectl)
     keys = ("somebodys-key", "somebodys-secret")
     minio = node_rig.enclosure.process(

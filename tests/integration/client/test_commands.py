@@ -404,7 +404,7 @@ def test_a_terminal_gets_live_bars_and_its_cursor_back(server: ScriptedServer) -
         drawn = ""
         for chunk in _until_hung_up(terminal):
             drawn += chunk.decode(errors="replace")
-            if "███████░░░ 14/20" in drawn:
+            if "━━━━━━━" in drawn and "14/20" in drawn:
                 shows(server, DONE)
 
     assert process.returncode == ExitCode.OK

@@ -47,12 +47,12 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=url, timeout=10) as http:
             context: Context = app.state.context
-            await asyncio.wait_for(context.hub.ready.wait(), 10)
+            await asyncio.wait_for(context.hub.ready.wait(), 60)
             yield Running(url, http, context)
     finally:
         server.should_exit = True
         end_streams(app)
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, 60)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

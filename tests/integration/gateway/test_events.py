@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from auteur_gateway.cursor import Cursor
 from auteur_kit.bus import Bus, EventLog
@@ -24,7 +25,7 @@ def heard(gateway: Running, job: str) -> bool:
 
 
 async def receive(socket: ClientConnection) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 10))
+    message: dict[str, Any] = json.loads(await asyncio.wait_for(socket.recv(), 60))
     return message
 
 
@@ -334,9 +335,9 @@ async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Runni
     stalled = [light_gateway.context.feeds.open("demo", beginning) for _ in range(8)]
     try:
         for feed in stalled:
-            assert len(await asyncio.wait_for(anext(feed), 5)) == 64
+            assert len(await asyncio.wait_for(anext(feed), 60)) == 64
         ninth = light_gateway.context.feeds.open("demo", beginning)
-        first, second = [await asyncio.wait_for(anext(ninth), 5) for _ in range(2)]
+        first, second = [await asyncio.wait_for(anext(ninth), 60) for _ in range(2)]
         assert [frame.place.sequence for frame in first + second] == [1, *range(4, 85)]
         await ninth.aclose()
     finally:
@@ -369,7 +370,7 @@ async def test_sockets_of_strangers_are_turned_away(light_gateway: Running) -> N
         with pytest.raises(InvalidStatus) as caught:
             await connect(f"{light_gateway.ws_url}{url}", additional_headers=headers)
         assert json.loads(caught.value.response.body or b"{}")["error"]["code"] == code
-    async with connect(f"{light_gateway.ws_url}/ws/demo", origin=light_gateway.url):  # type: ignore[arg-type]
+    async with connect(f"{light_gateway.ws_url}/ws/demo", origin=Origin(light_gateway.url)):
         pass
 
 

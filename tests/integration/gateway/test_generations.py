@@ -1,6 +1,7 @@
 """The life of a generation over HTTP, on SQLite and PostgreSQL."""
 
 import json
+from functools import partial
 
 import httpx
 import pytest
@@ -64,7 +65,9 @@ async def test_a_prompt_is_enough_and_the_job_goes_its_way_to_done(gateway: Runn
     assert whole["progress"]["progress"] == 1.0
     assert whole["outputs"][0]["url"] == f"/v1/generations/{job}/outputs/image.png"
     assert whole["resource"]["spec"]["params"] == {"prompt": "misty cyberpunk alley"}
-    assert whole["seed"] == control.job(job).status.plan.seed  # type: ignore[union-attr]
+    plan = control.job(job).status.plan
+    assert plan is not None
+    assert whole["seed"] == plan.seed
 
 
 async def test_the_same_idempotency_key_starts_one_job(gateway: Running, control: MemoryControl) -> None:
@@ -165,7 +168,7 @@ async def test_a_namespace_has_its_own_names_and_its_own_queue(
         serving(settings_for(database_url, queue_limit=1, namespace="film")) as there,
     ):
         for gateway in (here, there):
-            await eventually(lambda one=gateway: one.context.catalogue.runners, "the catalogue")  # type: ignore[misc]
+            await eventually(partial(getattr, gateway.context.catalogue, "runners"), "the catalogue")
             await created(gateway, name="star")
             full = await gateway.http.post("/v1/generations", json={"prompt": "a ring", "name": "ring"})
             assert full.json()["error"]["code"] == "queue_full"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from collections.abc import Callable, Sized
 
 import pytest
 
@@ -15,21 +15,10 @@ from auteur_kit.address import Address, address_of
 from auteur_kit.bus import Bus, Consumer, Delivery, EventLog, Position, TooLarge
 from auteur_kit.settings import NatsSettings
 from tests.support.servers import ServerProcess
+from tests.support.tasks import running
 from tests.support.waiting import eventually
 
 WORKERS = Consumer(streams.WORK, "echo", pool_work("echo"), ack_wait=2.0)
-
-
-@contextlib.asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-        assert not task.done(), "the loop ended by itself"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def progress_of(project: str, uid: str = "u1") -> str:
@@ -387,7 +376,7 @@ async def test_a_consumer_ends_when_it_is_cancelled_whatever_arrives_at_that_mom
         taken.clear()
         consuming = asyncio.create_task(bus.consume(Consumer(streams.WORK, "cancelled", WORK, batch=8), take))
         await bus.publish(Work("echo", "u1"), b"first", msg_id=f"first-{number}")
-        await asyncio.wait_for(taken.wait(), 10)
+        await asyncio.wait_for(taken.wait(), 60)
         await bus.publish(Work("echo", "u1"), b"second", msg_id=f"second-{number}")  # comes about when its ack does
         for _ in range(number % 6):
             await asyncio.sleep(0)

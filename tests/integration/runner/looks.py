@@ -42,7 +42,7 @@ class Slow(Function):
     class Output(Function.Output):
         nothing: Media
 
-    def setup(self, ctx: SetupContext) -> None:  # noqa: ARG002 -- it has no need of it
+    def setup(self, ctx: SetupContext) -> None:
         time.sleep(3600)
 
     def run(self, params: Function.Params, ctx: Context) -> Output:

@@ -39,20 +39,10 @@ from tests.support.echo import Echo
 from tests.support.engine import running_engine
 from tests.support.objects import keys, put
 from tests.support.scripted import Facts, echo_job, find, register, submit
-from tests.support.servers import ServerProcess, nats_server
+from tests.support.servers import ServerProcess, nats_server, variables_of
 from tests.support.waiting import eventually, wait_for
 
 NOWHERE = Pod()
-
-
-@asynccontextmanager
-async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
 
 
 @pytest.fixture
@@ -102,7 +92,7 @@ async def _agent(
             yield agent
         finally:
             agent.leave()
-            await asyncio.wait_for(life, 15)
+            await asyncio.wait_for(life, 60)
 
 
 @pytest.fixture
@@ -415,9 +405,7 @@ def program(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[Callable[[], "
     started: list[subprocess.Popen[bytes]] = []
     environment = {
         **os.environ,
-        "AUTEUR_NATS__URL": fresh_nats.url,
-        "AUTEUR_NATS__USER": fresh_nats.user,
-        "AUTEUR_NATS__PASSWORD": fresh_nats.password.get_secret_value(),
+        **variables_of(fresh_nats),
         "AUTEUR_AGENT__DRAIN": "1s",
         "AUTEUR_ECHO_LEDGER": str(tmp_path / "ledger"),
     }

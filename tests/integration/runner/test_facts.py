@@ -10,7 +10,7 @@ from auteur_contracts.resources import Progress
 from auteur_contracts.subjects import EVENTS
 from auteur_kit.bus import Bus
 from auteur_runner.agent.decisions import WorkerFact, fact_of
-from auteur_runner.agent.facts import Facts
+from auteur_runner.agent.facts import FactPublisher
 from tests.support.scripted import Facts as Heard
 from tests.support.waiting import eventually
 
@@ -34,11 +34,11 @@ def envelopes() -> list[Envelope]:
 async def test_of_too_many_facts_the_oldest_progress_is_dropped(bus: Bus) -> None:
     heard = Heard()
     await bus.listen(EVENTS, heard.hear)
-    waiting = Facts(bus)
+    waiting = FactPublisher(bus)
     for envelope in envelopes():  # nobody sends yet, as while NATS is away
-        waiting.say(envelope)
+        waiting.publish(envelope)
     sending = asyncio.create_task(waiting.run())
-    await waiting.settle(20)
+    await waiting.flush(20)
     await eventually(lambda: len(heard.seen) >= 500, "what was kept")
     sending.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -49,9 +49,9 @@ async def test_of_too_many_facts_the_oldest_progress_is_dropped(bus: Bus) -> Non
 
 
 async def test_what_cannot_be_sent_in_time_is_left(bus: Bus) -> None:
-    waiting = Facts(bus)
-    await waiting.settle(0.1)  # nothing waits
-    waiting.say(envelopes()[0])
+    waiting = FactPublisher(bus)
+    await waiting.flush(0.1)  # nothing waits
+    waiting.publish(envelopes()[0])
     began = asyncio.get_running_loop().time()
-    await waiting.settle(0.1)  # nobody sends
+    await waiting.flush(0.1)  # nobody sends
     assert asyncio.get_running_loop().time() - began < 5

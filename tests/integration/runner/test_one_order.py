@@ -25,7 +25,7 @@ from tests.integration.runner.conftest import ROOT
 from tests.support.collector import collecting
 from tests.support.objects import keys
 from tests.support.scripted import Facts
-from tests.support.servers import ServerProcess
+from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import eventually
 
 
@@ -61,9 +61,7 @@ def start_pod(fresh_nats: NatsSettings, tmp_path: Path) -> Iterator[StartPod]:
         said.touch()  # a kubelet makes it
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTEUR_")},
-            "AUTEUR_NATS__URL": fresh_nats.url,
-            "AUTEUR_NATS__USER": fresh_nats.user,
-            "AUTEUR_NATS__PASSWORD": fresh_nats.password.get_secret_value(),
+            **variables_of(fresh_nats),
             "AUTEUR_AGENT__RUNNER": "echo",
             "AUTEUR_AGENT__TARGET": "tests.support.echo:Echo",
             "AUTEUR_AGENT__DIRECTORY": str(ROOT),
@@ -253,7 +251,7 @@ def test_the_function_cannot_read_the_agents_environment() -> None:
     """Both run as the same user: the kernel guards /proc/<pid>/environ, and the bus's password in it, of a process that
     is not "dumpable"."""
     ask = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
-    script = f"from auteur_runner.agent.program import _keep_to_ourselves; _keep_to_ourselves(); {ask}"
+    script = f"from auteur_runner.agent.program import _hide_from_other_processes; _hide_from_other_processes(); {ask}"
     told = subprocess.run((sys.executable, "-c", script), check=True, capture_output=True, text=True)
     assert told.stdout == "0\n"
 

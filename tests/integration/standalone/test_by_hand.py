@@ -10,7 +10,7 @@ import pytest
 from tests.support.stack import AUTEUR, CHECKOUT, Stack
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_a_job_is_done_by_programs_that_were_started_by_hand(services: Stack) ->
     assert services.auteur("up", "--services").stdout == f"already running at {services.url}\n"
     assert not services.ready(), "nobody runs the gateway yet"
     with in_a_terminal(services, "gateway"), in_a_terminal(services, "echo"):
-        wait_for(services.ready, "the gateway to take requests", seconds=60)
-        job = services.finished(services.submit(params={"text": "by hand"}), seconds=90)
+        wait_for(services.ready, "the gateway to take requests", seconds=180)
+        job = services.finished(services.submit(params={"text": "by hand"}), seconds=180)
         assert job["status"] == "done", job
 
 
@@ -63,3 +63,9 @@ def test_a_command_gets_the_settings_of_the_part_and_no_others(services: Stack) 
     worker = services.auteur("exec", "echo", "env").stdout
     assert "AUTEUR_NATS__URL=" in worker
     assert "AUTEUR_STORE__SECRET_KEY=" not in worker
+
+
+def test_they_are_ready_without_an_api_and_say_what_is_missing(services: Stack) -> None:
+    told = services.auteur("status")
+    assert told.returncode == 0
+    assert "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER" in told.stderr

@@ -21,9 +21,9 @@ class Starting:
     def __init__(self, home: Path) -> None:
         self.stack = Stack(home)
         self.stack.layout.make()
-        self.lock = processes.hold(self.stack.layout.lock)
+        self.lock = processes.lock(self.stack.layout.lock)
         self.supervisor = subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"))
-        processes.remember(self.stack.layout.process(SUPERVISOR), self.supervisor.pid)
+        processes.write_pid_file(self.stack.layout.process(SUPERVISOR), self.supervisor.pid)
 
     def says(self, gateway: PartState, url: str = "http://127.0.0.1:1") -> None:
         report = PartReport(name="gateway", state=gateway, message="ended with exit code 1")

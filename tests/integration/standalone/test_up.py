@@ -57,7 +57,7 @@ def test_up_serves_jobs_and_down_stops_everything(stack: Stack) -> None:
     assert len(pids) == 6
     assert stack.auteur("status").returncode == 0
     assert stack.down().stdout == "stopped\n"
-    assert not [pid for pid in pids if processes.start_mark(pid)]
+    assert not [pid for pid in pids if processes.start_time(pid)]
     assert not stack.layout.address.exists()
     assert stack.down().stdout == "nothing is running\n"
 
@@ -179,15 +179,15 @@ def test_after_a_kill_of_the_supervisor_the_next_up_clears_what_is_left_and_data
     address = stack.url
     stack.kill("supervisor")
     if sys.platform == "linux":
-        wait_for(lambda: not [pid for pid in pids if processes.start_mark(pid)], "its children to die with it")
+        wait_for(lambda: not [pid for pid in pids if processes.start_time(pid)], "its children to die with it")
     assert stack.auteur("status").returncode == 5
     # As on systems whose children do not die with their parent:
     with subprocess.Popen((sys.executable, "-c", "import time; time.sleep(600)"), start_new_session=True) as leftover:
-        processes.remember(stack.layout.process("engine"), leftover.pid)
+        processes.write_pid_file(stack.layout.process("engine"), leftover.pid)
         stack.up()
         assert leftover.wait(1) == -signal.SIGKILL
     assert stack.url == address
-    assert not [pid for pid in pids if processes.start_mark(pid)]
+    assert not [pid for pid in pids if processes.start_time(pid)]
     status, echoed = stack.call("GET", output.removeprefix(address))
     assert (status, echoed["text"]) == (200, "remember me")
     run_echo(stack)

@@ -13,6 +13,12 @@ from tests.support.cluster import binaries
 CHARTS = Path(__file__).parents[3] / "charts"
 
 
+def runners_but(*kept: str) -> tuple[str, ...]:
+    """The words that switch off whatever other runners the chart of runners offers."""
+    offered = yaml.safe_load((CHARTS / "auteur-runners" / "values.yaml").read_text())["runners"]
+    return tuple(word for name in offered if name not in kept for word in ("--set", f"runners.{name}.enabled=false"))
+
+
 class HelmFailed(Exception):
     """Helm ended with an error; the text is what it wrote to stderr."""
 
@@ -26,7 +32,7 @@ class Helm:
     prefix: tuple[str, ...] = ()
     """Put before the program: how to enter the network where the cluster listens."""
 
-    def __call__(self, *words: str | Path, seconds: float = 120) -> str:
+    def __call__(self, *words: str | Path, seconds: float = 300) -> str:
         """What it printed. Raises HelmFailed."""
         done = subprocess.run(
             (*self.prefix, binaries.find("helm"), *words),

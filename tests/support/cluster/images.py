@@ -77,9 +77,11 @@ class ImageStore:
         """
         file = dockerfile or context / "Dockerfile"
         said, hidden = file.read_text(), context / ".dockerignore"
-        arguments = self._bases() if build_args is None else build_args
+        arguments = self.bases() if build_args is None else build_args
         told = (said, hidden.read_text() if hidden.exists() else "", sorted(arguments.items()), target)
-        note = self.folder / "built" / _digest([json.dumps(told).encode(), *_content(context, _copied(said))])
+        note = (
+            self.folder / "built" / _digest([json.dumps(told).encode(), *_content(context, _copied(said, arguments))])
+        )
         if note.exists() and self._exists(note.read_text()):
             return Image(name, note.read_text())
         image = Image(name, self._bud(file, context, arguments, target, seconds))
@@ -105,7 +107,8 @@ class ImageStore:
         """Where the images are, for programs that can read them there."""
         return self.folder / "buildah"
 
-    def _bases(self) -> dict[str, str]:
+    def bases(self) -> dict[str, str]:
+        """The arguments of a Dockerfile that make it one on bases of ours."""
         return {"BASE_IMAGE": self.base("python3").id, "BUILD_IMAGE": self.base("python3-build").id}
 
     def _bud(self, file: Path, context: Path, arguments: Mapping[str, str], target: str, seconds: float) -> str:
@@ -152,8 +155,10 @@ class ImageStore:
 # ── what an image is made from ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _copied(dockerfile: str) -> tuple[str, ...]:
+def _copied(dockerfile: str, arguments: Mapping[str, str]) -> tuple[str, ...]:
     """What a Dockerfile copies from its context, as paths in it; everything where that is not plain to see."""
+    for name, value in arguments.items():
+        dockerfile = dockerfile.replace(f"${{{name}}}", value)
     lines = dockerfile.replace("\\\n", " ").splitlines()
     copies = [line.split()[1:] for line in lines if line.startswith(("COPY ", "ADD "))]
     local = [words for words in copies if not any(word.startswith("--from=") for word in words)]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ class Kubectl:
     cache: Path | None = None
     """Where it keeps what it learns of the API; beside the kubeconfig, never in the home of who runs the tests."""
 
-    def __call__(self, *words: str | Path, stdin: str = "", seconds: float = 60) -> str:
+    def __call__(self, *words: str | Path, stdin: str = "", seconds: float = 150) -> str:
         """What it printed. Raises KubectlFailed."""
         done = self.run(*words, stdin=stdin, seconds=seconds)
         if done.returncode != 0:
             raise KubectlFailed(done.stderr.strip() or f"kubectl {' '.join(map(str, words))}: {done.returncode}")
         return done.stdout
 
-    def run(self, *words: str | Path, stdin: str = "", seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str | Path, stdin: str = "", seconds: float = 150) -> "subprocess.CompletedProcess[str]":
         """For tests of failures: what it printed, and its exit status."""
         return subprocess.run(
             (*self.argv, *words),
@@ -80,12 +81,14 @@ class Kubectl:
         words = ("delete", "--ignore-not-found", "-f", "-")
         return self(*words, stdin=yaml.safe_dump_all(resources, sort_keys=False))
 
+    def _is_established(self, kind: str) -> bool:
+        return self.run("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s").returncode == 0
+
     def learn(self, *kinds: str) -> None:
         """Waits until objects of these kinds, named as their definitions are, can be asked for. `kubectl wait` itself
         fails at a definition that has no status yet, and for a moment after it the API server has those wait who ask:
         kubectl heeds that, not every client does.
         """
         for kind in kinds:
-            wait = ("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=30s")
-            wait_for(lambda wait=wait: self.run(*wait).returncode == 0, f"{kind} to be established")  # type: ignore[misc]
+            wait_for(partial(self._is_established, kind), f"{kind} to be established")
             self("get", kind, "--all-namespaces")

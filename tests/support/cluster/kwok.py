@@ -158,7 +158,7 @@ class Player:
         """Returns when their nodes are ready."""
         self.cluster.kubectl.create(*(node for shape in shapes for node in shape.resources()))
         names = [f"node/{name}" for shape in shapes for name in shape.nodes]
-        self.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=30s", *names)
+        self.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=90s", *names)
 
     def remove(self, *shapes: Shape) -> None:
         names = [name for shape in shapes for name in shape.nodes]

@@ -26,7 +26,7 @@ from tests.support.cluster.control_plane import Cluster, ready_probe
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.kwok import End, ends
 from tests.support.ports import free_ports
-from tests.support.servers import ServerProcess, nats_server
+from tests.support.servers import ServerProcess, nats_server, variables_of
 from tests.support.waiting import eventually
 
 SECRET = "operator-test-secret"
@@ -72,13 +72,7 @@ def operator(
     env = {f"AUTEUR_OPERATOR__{name.upper()}": value for name, value in settings.items()}
     env |= {
         "KUBECONFIG": str(kubeconfig),
-        "AUTEUR_NATS__URL": nats.url,
-        "AUTEUR_NATS__USER": nats.user,
-        "AUTEUR_NATS__PASSWORD": nats.password.get_secret_value(),
-        "AUTEUR_STORE__URL": store.url,
-        "AUTEUR_STORE__BUCKET": store.bucket,
-        "AUTEUR_STORE__ACCESS_KEY": store.access_key,
-        "AUTEUR_STORE__SECRET_KEY": store.secret_key.get_secret_value(),
+        **variables_of(nats, store),
         "AUTEUR_LOG__LEVEL": os.environ.get("AUTEUR_TEST_LOG_LEVEL", "info"),
     }
     url = f"http://{LOOPBACK}:{port}"
@@ -260,7 +254,7 @@ class Here:
         name: str,
         check: Callable[[GenerationJob], bool] = lambda _: True,
         *,
-        seconds: float = 30,
+        seconds: float = 60,
         **says: str,
     ) -> GenerationJob:
         """The job, once its conditions are so: `Finished="True/Cancelled"`."""
@@ -288,7 +282,7 @@ class Here:
 
         return await eventually(running, f"attempt {attempt} of {job} to run")
 
-    async def until_gone(self, kind: str, name: str, seconds: float = 30) -> None:
+    async def until_gone(self, kind: str, name: str, seconds: float = 60) -> None:
         async def is_gone() -> bool:
             return await self.find(kind, name) is None
 

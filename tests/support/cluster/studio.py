@@ -21,7 +21,7 @@ from auteur_kit.bus import Bus, EventLog
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from tests.support.cluster import ours
-from tests.support.cluster.helm import CHARTS, Helm
+from tests.support.cluster.helm import CHARTS, Helm, runners_but
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.network import ADDRESS
 from tests.support.cluster.node import NodeRig
@@ -80,6 +80,8 @@ class Studio:
         file.write_text(yaml.safe_dump(values))
         name = self.release if chart == "auteur" else self.runners_release
         what = (name, CHARTS / chart, "--values", file, "--namespace", self.namespace)
+        if chart == "auteur-runners":
+            words = (*words, *runners_but(*values["runners"]))
         self.helm(verb, *what, *words, seconds=300)
 
     def uninstall(self) -> None:
@@ -192,7 +194,7 @@ def opted_in(name: str) -> dict[str, Any]:
 
 def forget_crds(kubectl: Kubectl) -> None:
     """What an earlier installation was asked to leave."""
-    kubectl("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s", seconds=90)
+    kubectl("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=90s", seconds=90)
 
 
 def everything(kubectl: Kubectl) -> set[str]:

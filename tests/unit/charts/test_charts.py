@@ -1,11 +1,9 @@
-"""What of the charts needs neither helm nor a cluster: copies are fresh, values and their schema know each other, and
-who may say what on NATS is said in the contracts' own words.
+"""What of the charts needs neither helm nor a cluster: values and their schema know each other, and who may say what on
+NATS is said in the contracts' own words.
 """
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ import pytest
 import yaml
 
 from auteur_contracts import catalogue, subjects
-from auteur_contracts.resources import FunctionRunner, TierDeclaration
 from auteur_contracts.subjects import WORKER_FACTS, Claim, Heartbeat, JobCommand, ReportOf
 from auteur_kit import streams
 
@@ -29,40 +26,6 @@ def of_chart(chart: str, file: str) -> str:
 
 def values_of(chart: str) -> dict[str, Any]:
     found = yaml.safe_load(of_chart(chart, "values.yaml"))
-    assert isinstance(found, dict)
-    return found
-
-
-# ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_they_copy_is_fresh() -> None:
-    """A failure names the files; scripts/sync-charts writes them."""
-    program = ROOT / "scripts" / "sync_charts.py"
-    done = subprocess.run((sys.executable, program, "--check"), capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-
-
-def test_our_runners_offer_what_they_say_of_themselves(described: dict[str, FunctionRunner]) -> None:
-    """Values may decide otherwise; the defaults are the runner's own, but for how many workers stay warm."""
-    runners = values_of("auteur-runners")["runners"]
-    assert runners
-    for name, values in runners.items():
-        offered = [
-            TierDeclaration.model_validate({"quality": quality, **tier}) for quality, tier in values["tiers"].items()
-        ]
-        declared = described[name].spec.tiers
-        assert [tier.model_copy(update={"warm": None}) for tier in offered] == [
-            tier.model_copy(update={"warm": None}) for tier in declared
-        ]
-
-
-@pytest.fixture
-def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, FunctionRunner]:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import sync_charts
-
-    found = sync_charts.described()
     assert isinstance(found, dict)
     return found
 

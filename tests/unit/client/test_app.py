@@ -3,25 +3,26 @@
 import pytest
 import typer
 
-from auteur_client.app import KNOWN_PARTS, needs_parts
+from auteur_client.app import KNOWN_PARTS, needs_part
 from auteur_standalone.commands import register
 
 
 @pytest.mark.parametrize(
     ("words", "needed"),
     [
-        (["get", "-o", "json"], False),
-        (["create", "runner"], False),
-        (["runner", "run", "flip.py"], True),
-        (["--help"], True),
-        ([], True),
-        (["gett"], True),
+        (["get", "-o", "json"], set()),
+        (["create", "runner"], set()),
+        (["runner", "run", "flip.py"], {"runner"}),
+        (["up"], {"standalone"}),
+        (["--help"], {"runner", "standalone"}),
+        ([], {"runner", "standalone"}),
+        (["gett"], {"runner", "standalone"}),
     ],
 )
 def test_other_packages_are_imported_only_for_their_own_commands_and_for_help(
-    words: list[str], *, needed: bool
+    words: list[str], needed: set[str]
 ) -> None:
-    assert needs_parts(words) is needed
+    assert {part for part in KNOWN_PARTS if needs_part(part, words)} == needed
 
 
 def test_what_is_not_installed_is_named_whole() -> None:

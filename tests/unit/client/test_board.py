@@ -60,10 +60,10 @@ def test_messages_about_more_than_progress_ask_for_a_look() -> None:
     started = TaskStarted.model_validate({**about, "task_id": "b", "function": "f", "quality": "draft"})
     snapshot = SnapshotMessage.model_validate({**about, "reason": "the stream was rebuilt", "tasks": []})
 
-    assert board.to_ask_after(started) == ("b",)
-    assert board.to_ask_after(started.model_copy(update={"task_id": "somebody-elses"})) == ()
-    assert board.to_ask_after(progressed("a", 0.5)) == ()
-    assert board.to_ask_after(snapshot) == ("a", "b")
+    assert board.to_poll(started) == ("b",)
+    assert board.to_poll(started.model_copy(update={"task_id": "somebody-elses"})) == ()
+    assert board.to_poll(progressed("a", 0.5)) == ()
+    assert board.to_poll(snapshot) == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from auteur_client.live import live_table
 from auteur_client.render import (
-    bar,
-    bytes_cell,
     describe_lines,
     ending_line,
     job_table,
@@ -17,7 +18,7 @@ from auteur_client.render import (
     saved_line,
     saved_name,
 )
-from auteur_contracts.cells import money_cell, seconds_cell
+from auteur_contracts.cells import bytes_cell, money_cell, seconds_cell
 from auteur_contracts.resources import GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Phase, Reason
 from auteur_contracts.web.http import FailureReply, ProgressReply
@@ -39,23 +40,34 @@ FAILED = job(
 )
 
 
-def test_the_table_is_aligned_and_shows_bars_where_someone_watches() -> None:
-    assert job_table([RUNNING, QUEUED, DONE], NOW, bars=True).lines() == [
-        "NAME      FUNCTION       QUALITY  RUNNER          PHASE      PROGRESS          POSITION  ETA   COST     AGE",
-        "ring-7k2  text-to-image  high     diffusion-tiny  Running    ███████░░░ 14/20            0.1s           12s",
-        "ring-9xd  text-to-image  high     diffusion-tiny  Queued                       1         0.4s           12s",
-        "ring-b41  text-to-image  high     diffusion-tiny  Succeeded  ██████████ 100%                   $0.0042  12s",
+def test_the_table_is_aligned() -> None:
+    assert job_table([RUNNING, QUEUED, DONE], NOW).lines() == [
+        "NAME      FUNCTION       QUALITY  RUNNER          PHASE      PROGRESS  POSITION  ETA   COST     AGE",
+        "ring-7k2  text-to-image  high     diffusion-tiny  Running    14/20               0.1s           12s",
+        "ring-9xd  text-to-image  high     diffusion-tiny  Queued               1         0.4s           12s",
+        "ring-b41  text-to-image  high     diffusion-tiny  Succeeded  100%                      $0.0042  12s",
     ]
 
 
-def test_before_a_function_counts_steps_the_bar_says_what_it_does() -> None:
+def test_where_someone_watches_there_are_bars_and_no_line_is_longer_than_the_terminal() -> None:
+    screen = Console(width=66, record=True, file=StringIO(), color_system=None)
+    screen.print(live_table([RUNNING, QUEUED, DONE], NOW, 66))
+    assert [line.rstrip() for line in screen.export_text().splitlines()] == [
+        "NAME      PHASE      PROGRESS          POSITION  ETA   COST",
+        "ring-7k2  Running    ━━━━━━━    14/20            0.1s",
+        "ring-9xd  Queued                       1         0.4s",
+        "ring-b41  Succeeded  ━━━━━━━━━━ 100%                   $0.0042",
+    ]
+
+
+def test_before_a_function_counts_steps_the_cell_beside_a_bar_says_what_it_does() -> None:
     loading = job(progress=ProgressReply(progress=0.1, phase="loading model"))
-    assert progress_cell(loading, bars=True) == "█░░░░░░░░░ loading model"
+    assert progress_cell(loading, live=True) == "loading model"
     assert progress_cell(loading) == "10%"
 
 
 def test_a_narrow_terminal_gets_fewer_columns_not_broken_lines() -> None:
-    table = job_table([RUNNING, QUEUED], NOW, bars=True)
+    table = job_table([RUNNING, QUEUED], NOW)
     narrow = table.fitted(60)
 
     assert table.fitted(200) == table
@@ -97,15 +109,7 @@ def test_small_money_keeps_digits_that_say_something(usd: str | None, said: str)
     assert money_cell(None if usd is None else Decimal(usd)) == said
 
 
-def test_bars_and_sizes_stay_within_their_scale() -> None:
-    assert [bar(fraction, 4) for fraction in (-1, 0, 0.5, 0.99, 1, 2)] == [
-        "░░░░",
-        "░░░░",
-        "██░░",
-        "███░",
-        "████",
-        "████",
-    ]
+def test_sizes_have_one_unit() -> None:
     assert [bytes_cell(size) for size in (0, 999, 12_345, 5_000_000, 3_100_000_000)] == [
         "0 B",
         "999 B",

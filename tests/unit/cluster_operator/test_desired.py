@@ -37,7 +37,7 @@ def pool(wanted: FunctionRunner, around: Surroundings = AROUND, replicas: int = 
 
 
 class _Plain(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # as PyYAML calls it
+    def ignore_aliases(self, data: Any) -> bool:  # as PyYAML calls it
         return True
 
 

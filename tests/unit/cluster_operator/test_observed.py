@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from auteur_contracts import names
-from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Pod, Terminated, Word, batch_job_of, moment, pod_of
+from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Cause, Pod, Terminated, batch_job_of, moment, pod_of
 from tests.unit.cluster_operator.making import (
     NOW,
     POD,
@@ -33,7 +33,7 @@ def test_a_pod_that_was_just_made_says_nothing_yet() -> None:
         pool="",
         runner="",
         phase="Pending",
-        word=NOTHING,
+        cause=NOTHING,
         unschedulable=NOTHING,
         waiting=NOTHING,
         disruption=NOTHING,
@@ -63,18 +63,18 @@ def test_a_pod_of_an_attempt_that_ended_says_all() -> None:
         pool=POOL,
         runner="painter",
         phase="Failed",
-        word=Word("Evicted", "The node was low on resource: memory."),
+        cause=Cause("Evicted", "The node was low on resource: memory."),
         unschedulable=NOTHING,
         waiting=NOTHING,
-        disruption=Word("TerminationByKubelet", "low on memory"),
-        terminated=Terminated(137, Word("OOMKilled", "last words"), NOW, after(30)),
+        disruption=Cause("TerminationByKubelet", "low on memory"),
+        terminated=Terminated(137, Cause("OOMKilled", "last words"), NOW, after(30)),
         deleting=True,
         created=NOW,
     )
 
 
 def test_only_the_condition_that_is_false_makes_a_pod_unschedulable() -> None:
-    assert pod(**unschedulable("0/3 nodes are available.")).unschedulable == Word(
+    assert pod(**unschedulable("0/3 nodes are available.")).unschedulable == Cause(
         "Unschedulable", "0/3 nodes are available."
     )
     placed = pod(conditions={"PodScheduled": {"status": "True"}, "DisruptionTarget": {"status": "False"}})
@@ -93,7 +93,7 @@ def test_only_the_workers_container_counts() -> None:
 
 def test_a_container_that_waits_says_why() -> None:
     waits = pod(container={"waiting": {"reason": "ErrImagePull", "message": "not found"}})
-    assert waits.waiting == Word("ErrImagePull", "not found")
+    assert waits.waiting == Cause("ErrImagePull", "not found")
 
 
 @pytest.mark.parametrize(

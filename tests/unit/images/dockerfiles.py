@@ -2,17 +2,14 @@
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.support.cluster.ours import Recipe
+
 CHECKOUT = Path(__file__).parents[3]
-OURS = sorted((CHECKOUT / "images").glob("*/Dockerfile")) + sorted((CHECKOUT / "images").glob("runners/*/Dockerfile"))
-ALL = [
-    file
-    for file in [*OURS, *sorted((CHECKOUT / "tests" / "data").glob("runner-*/Dockerfile"))]
-    if file.parent.name != "base"  # a root file system made elsewhere
-]
 
 
 @dataclass(frozen=True)
@@ -27,25 +24,50 @@ def instructions(file: Path) -> list[Instruction]:
     return [Instruction(*line.split(maxsplit=1)) for line in lines if line.strip()]
 
 
-def last_stage(file: Path) -> list[Instruction]:
-    """What ends up in the image."""
-    found = instructions(file)
-    begin = max(index for index, each in enumerate(found) if each.word == "FROM")
-    return found[begin:]
+def filled(text: str, arguments: Mapping[str, str]) -> str:
+    for name, value in arguments.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
 
 
-def copied(file: Path) -> list[str]:
+def stages(file: Path, arguments: Mapping[str, str]) -> dict[str, list[Instruction]]:
+    """By name, in their order; the last one's name is empty where it has none."""
+    found: dict[str, list[Instruction]] = {}
+    for each in (Instruction(one.word, filled(one.rest, arguments)) for one in instructions(file)):
+        if each.word == "FROM":
+            found[each.rest.partition(" AS ")[2]] = []
+        if found:
+            found[next(reversed(found))].append(each)
+    return found
+
+
+def image(file: Path, arguments: Mapping[str, str]) -> list[Instruction]:
+    """What ends up in the image: the last stage, under it those that it is made from."""
+    known = stages(file, arguments)
+    name, found = next(reversed(known)), list[Instruction]()
+    while name in known:
+        found = known[name] + found
+        name = known[name][0].rest.partition(" AS ")[0]
+    return found
+
+
+def copied(file: Path, arguments: Mapping[str, str]) -> list[str]:
     """What is taken from the checkout, in any stage."""
     taken = []
     for each in instructions(file):
-        words = [word for word in each.rest.split() if not word.startswith("--chown")]
+        words = [word for word in filled(each.rest, arguments).split() if not word.startswith("--chown")]
         if each.word == "COPY" and not words[0].startswith("--from"):
             taken += words[:-1]
     return taken
 
 
-def packages_of(folders: list[str]) -> set[str]:
-    """Our packages in those folders."""
+def packages_of(recipe: Recipe) -> set[str]:
+    """Our packages in an image: of the folders that it copies, and of all libraries only those that it names."""
+    folders = copied(recipe.dockerfile, recipe.arguments)
+    if "libs" in folders:
+        program = recipe.arguments["PROGRAM"]
+        (kept,) = re.findall(rf'{program}\) libs="([^"]*)"', recipe.dockerfile.read_text())
+        folders = [*(folder for folder in folders if folder != "libs"), *(f"libs/{each}" for each in kept.split())]
     found = (CHECKOUT / folder for folder in folders if folder.startswith(("libs/", "services/", "operator")))
     return {path.name for folder in found for path in folder.glob("auteur_*")}
 

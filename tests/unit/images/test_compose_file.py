@@ -17,7 +17,12 @@ from tests.unit.standalone.test_env_example import variables
 TEXT = (CHECKOUT / "compose.yaml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-SETTINGS: dict[str, type[BaseModel]] = {"gateway": GatewaySettings, "engine": EngineSettings, "worker": AgentSettings}
+WORKERS = [name for name in SERVICES if name.startswith("worker-")]
+SETTINGS: dict[str, type[BaseModel]] = {
+    "gateway": GatewaySettings,
+    "engine": EngineSettings,
+    **dict.fromkeys(WORKERS, AgentSettings),
+}
 
 every = pytest.mark.parametrize("name", SERVICES)
 

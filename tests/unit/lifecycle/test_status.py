@@ -487,7 +487,9 @@ def test_a_job_goes_back_to_waiting_when_its_input_is_made_anew() -> None:
     one, now = made_from(running())
     refused = claim(one, request(), now.lookup, after(1))
     assert isinstance(refused, InputsGone)
-    assert refused.status.condition(ConditionType.DISPATCHED).reason is Reason.WAITING_FOR_INPUTS  # type: ignore[union-attr]
+    dispatched = refused.status.condition(ConditionType.DISPATCHED)
+    assert dispatched is not None
+    assert dispatched.reason is Reason.WAITING_FOR_INPUTS
 
 
 def running_at_a_price(**spec: Any) -> GenerationJob:

@@ -13,16 +13,16 @@ from auteur_kit.store import LinkRefused
 from auteur_runner import protocol
 from auteur_runner.agent.agent import Claims
 from auteur_runner.agent.decisions import (
-    Diary,
-    Figures,
+    RunRecord,
     Stop,
+    Timings,
     Verdict,
     agent_failed,
     deadline_exceeded,
+    decide_outcome,
     fact_of,
     first_tier,
     input_failed,
-    judge,
     output_failed,
     refused_runner,
     report_of,
@@ -63,11 +63,11 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
     ],
 )
 def test_how_an_attempt_ended(ending: protocol.Ending, stop: Stop | None, verdict: Verdict) -> None:
-    assert judge(ending, stop, 60) == verdict
+    assert decide_outcome(ending, stop, 60) == verdict
 
 
 def test_a_cancel_that_nobody_asked_for_is_the_functions_fault() -> None:
-    failure = judge(protocol.Cancelled(), None, 60).failure
+    failure = decide_outcome(protocol.Cancelled(), None, 60).failure
     assert failure is not None
     assert (failure.fault, failure.message) == (
         Fault.FUNCTION,
@@ -126,10 +126,10 @@ def test_a_full_disk_is_told_as_that() -> None:
 
 
 def test_a_report_has_the_figures_and_its_copy_no_token() -> None:
-    diary = Diary()
-    diary.hear(protocol.Metric(name="strokes", value=2))
+    record = RunRecord()
+    record.hear(protocol.Metric(name="strokes", value=2))
     for _ in range(2):
-        diary.hear(protocol.Warned(text="unknown word"))
+        record.hear(protocol.Warned(text="unknown word"))
     output = Output(name="a", uri="s3://b/p/a", media_type="text/plain", sha256="0" * 64, bytes=1)
     report = report_of(
         ORDER,
@@ -137,8 +137,8 @@ def test_a_report_has_the_figures_and_its_copy_no_token() -> None:
         "echo-1",
         Verdict(Outcome.SUCCEEDED),
         outputs=(output,),
-        diary=diary,
-        figures=Figures(run_seconds=1.5),
+        record=record,
+        timings=Timings(run_seconds=1.5),
         started_at=NOON,
         finished_at=NOON,
     )
@@ -150,17 +150,17 @@ def test_a_report_has_the_figures_and_its_copy_no_token() -> None:
 
 
 def test_a_report_that_nats_will_not_take_becomes_a_small_failure() -> None:
-    diary = Diary()
-    diary.hear(protocol.Metric(name="strokes", value=2))
-    diary.hear(protocol.Warned(text="unknown word"))
+    record = RunRecord()
+    record.hear(protocol.Metric(name="strokes", value=2))
+    record.hear(protocol.Warned(text="unknown word"))
     report = report_of(
         ORDER,
         GRANT,
         "echo-1",
         Verdict(Outcome.SUCCEEDED),
         outputs=(Output(name="a", uri="s3://b/p/a", media_type="text/plain", sha256="0" * 64, bytes=1),),
-        diary=diary,
-        figures=Figures(run_seconds=1.5),
+        record=record,
+        timings=Timings(run_seconds=1.5),
         started_at=NOON,
         finished_at=NOON,
     )
@@ -181,8 +181,8 @@ def test_outputs_of_an_attempt_that_did_not_succeed_are_not_reported() -> None:
         "w",
         verdict,
         outputs=(output,),
-        diary=Diary(),
-        figures=Figures(),
+        record=RunRecord(),
+        timings=Timings(),
         started_at=NOON,
         finished_at=NOON,
     )

@@ -9,7 +9,7 @@ from auteur_contracts.orders import Order
 from auteur_contracts.resources import Tier
 from auteur_contracts.vocabulary import Quality
 from auteur_kit.settings import LogLevel, LogSettings, read_settings
-from auteur_runner.agent.program import _over, _parser, main
+from auteur_runner.agent.program import _merge_options, _parser, main
 from auteur_runner.agent.settings import AgentOptions, AgentSettings
 
 
@@ -35,7 +35,7 @@ ORDER = '{"namespace": "default", "project": "film", "name": "alley", "uid": "u1
 def options(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *argv: str) -> AgentOptions:
     for name, value in environment.items():
         monkeypatch.setenv(f"AUTEUR_AGENT__{name}", value)
-    return _over(read_settings(AgentSettings).agent, _parser().parse_args(argv))
+    return _merge_options(read_settings(AgentSettings).agent, _parser().parse_args(argv))
 
 
 def test_an_image_says_whom_it_serves_and_an_operator_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

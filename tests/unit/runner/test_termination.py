@@ -58,14 +58,14 @@ def read(said: bytes) -> TerminationMessage:
 
 def test_what_fits_is_left_whole_without_the_token() -> None:
     whole = report(outputs=(output(1), output(2)), warnings=("w",), metrics={**OWN, "faces": 3.0})
-    said = termination.spell(termination.of_report(whole))
+    said = termination.to_bytes(termination.from_report(whole))
     assert b"secret" not in said
     assert read(said).report == whole.model_copy(update={"token": ""})
     assert not read(said).truncated
 
 
 def test_the_middle_of_a_log_goes_first_and_its_end_stays() -> None:
-    word = read(termination.spell(termination.of_report(report(outcome=Outcome.FAILED, failure=failure(20, 500)))))
+    word = read(termination.to_bytes(termination.from_report(report(outcome=Outcome.FAILED, failure=failure(20, 500)))))
     assert word.failure is not None
     assert (word.failure.message, word.failure.remedy) == ("no", "do")
     assert [line[:2] for line in word.failure.log_tail] == [f"{number}" for number in range(12, 20)]
@@ -74,12 +74,12 @@ def test_the_middle_of_a_log_goes_first_and_its_end_stays() -> None:
 
 def test_the_functions_figures_go_before_the_outputs() -> None:
     noisy = report(outputs=(output(1),), metrics={**OWN, **{f"a-figure-of-the-function-{n}": 1.0 for n in range(97)}})
-    word = read(termination.spell(termination.of_report(noisy)))
+    word = read(termination.to_bytes(termination.from_report(noisy)))
     assert (word.metrics, len(word.outputs), word.truncated) == (OWN, 1, False)
 
 
 def test_outputs_that_do_not_fit_are_left_out_from_the_end_and_it_says_so() -> None:
-    word = read(termination.spell(termination.of_report(report(outputs=tuple(map(output, range(256)))))))
+    word = read(termination.to_bytes(termination.from_report(report(outputs=tuple(map(output, range(256)))))))
     assert word.truncated
     assert len(word.outputs) > 5
     assert word.outputs == tuple(map(output, range(len(word.outputs))))
@@ -87,7 +87,7 @@ def test_outputs_that_do_not_fit_are_left_out_from_the_end_and_it_says_so() -> N
 
 def test_a_failure_is_shortened_no_further_than_it_must_be() -> None:
     long = failure().model_copy(update={"message": "m" * 2000, "remedy": "r" * 1000})
-    word = read(termination.spell(termination.of_report(report(outcome=Outcome.FAILED, failure=long))))
+    word = read(termination.to_bytes(termination.from_report(report(outcome=Outcome.FAILED, failure=long))))
     assert word.failure is not None
     assert word.failure.message == "m" * 1023 + "…"
     assert word.failure.remedy == "r" * 1000
@@ -128,7 +128,7 @@ def test_whatever_a_report_says_the_message_fits_and_parses(
         metrics=metrics | OWN,
         worker=worker,
     )
-    word = read(termination.spell(termination.of_report(told)))
+    word = read(termination.to_bytes(termination.from_report(told)))
     assert (word.outcome, word.uid, word.worker) == (Outcome.FAILED, told.uid, worker)
     assert word.failure is not None
     assert (word.failure.fault, word.failure.reason, word.failure.recycle) == (Fault.USER, Reason.INVALID_INPUT, True)
@@ -141,14 +141,14 @@ def test_whatever_a_report_says_the_message_fits_and_parses(
     [(Outcome.SUCCEEDED, 0), (Outcome.CANCELLED, 0), (Outcome.FAILED, 1), (Outcome.HANDED_BACK, 75)],
 )
 def test_the_exit_code_of_an_attempt(outcome: Outcome, code: int) -> None:
-    assert termination.exit_code(termination.of_report(report(outcome=outcome))) == code
+    assert termination.exit_code(termination.from_report(report(outcome=outcome))) == code
 
 
 def test_a_refused_claim_leaves_nothing_to_do() -> None:
     refused = ClaimRefused(reason=RefusalReason.STALE, message="attempt 2 of alley: stale")
-    word = termination.of_refusal(ORDER, "w", refused)
+    word = termination.from_refusal(ORDER, "w", refused)
     assert termination.exit_code(word) == 0
-    assert read(termination.spell(word)) == word
+    assert read(termination.to_bytes(word)) == word
     assert (word.report, word.refused) == (None, RefusalReason.STALE)
     assert word.message == "The claim was refused: attempt 2 of alley: stale"
 
@@ -156,9 +156,9 @@ def test_a_refused_claim_leaves_nothing_to_do() -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        (termination.unanswered(ORDER, "w", 120), "Nobody answered the claim within 120 s."),
-        (termination.unreached(ORDER, "w", "NATS is away"), "The claim could not be asked for: NATS is away."),
-        (termination.told_to_leave(ORDER, "w"), "The worker was told to stop before its claim was answered."),
+        (termination.claim_unanswered(ORDER, "w", 120), "Nobody answered the claim within 120 s."),
+        (termination.bus_unreachable(ORDER, "w", "NATS is away"), "The claim could not be asked for: NATS is away."),
+        (termination.stopped_before_claim(ORDER, "w"), "The worker was told to stop before its claim was answered."),
     ],
 )
 def test_what_could_not_be_claimed_is_offered_again(word: TerminationMessage, message: str) -> None:

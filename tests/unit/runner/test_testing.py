@@ -34,7 +34,7 @@ class Paint(Function):
         with ctx.phase("loading model"):
             self.colour = "green"
 
-    def run(self, params: Function.Params, ctx: Context) -> Output:  # noqa: ARG002 -- it has none
+    def run(self, params: Function.Params, ctx: Context) -> Output:
         picture = Image.new("RGBA", (40, 30), self.colour)
         picture.putpixel((ctx.rng().randrange(40), 0), (255, 0, 0, 255))
         with ctx.phase("paint", steps=2) as step:
@@ -115,7 +115,7 @@ class Broken(Function):
     class Output(Function.Output):
         text: Media
 
-    def run(self, params: Function.Params, ctx: Context) -> Output:  # noqa: ARG002 -- it has none
+    def run(self, params: Function.Params, ctx: Context) -> Output:
         ctx.log("half a character: \udce4")
         ctx.warning("\udce4")
         ctx.preview(b"not a picture")

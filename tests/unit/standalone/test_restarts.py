@@ -2,11 +2,11 @@
 
 import pytest
 
-from auteur_standalone.restarts import Life, is_failing, restart_delay
+from auteur_standalone.restarts import Run, is_failing, restart_delay
 
-LONG = Life(0, 100)
-SHORT = Life(0, 0.5)
-NEVER_READY = Life(0, 100, ready=False)
+LONG = Run(0, 100)
+SHORT = Run(0, 0.5)
+NEVER_READY = Run(0, 100, ready=False)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ NEVER_READY = Life(0, 100, ready=False)
     ],
 )
 def test_a_death_is_answered_at_once_and_dying_again_and_again_ever_later(
-    history: list[Life], delay: float, *, failing: bool
+    history: list[Run], delay: float, *, failing: bool
 ) -> None:
     assert restart_delay(history) == delay
     assert is_failing(history) is failing

@@ -13,7 +13,7 @@ from auteur_contracts.resources import (
 )
 from auteur_contracts.vocabulary import Quality
 from auteur_standalone import registration, stack
-from auteur_standalone.discovery import Found, environments, settle
+from auteur_standalone.discovery import Found, environments, register_found
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
 from auteur_standalone.settings import External, ExternalStore, GatewayPlace, Settings, StandaloneSettings
@@ -145,10 +145,10 @@ def test_what_is_found_is_registered_and_forgotten_when_it_is_gone(tmp_path: Pat
     layout = Layout(tmp_path)
     layout.make()
     registration.write(layout, added("mine"))
-    settle(layout, Found((found("a"), found("b"), found("mine")), ()))
+    register_found(layout, Found((found("a"), found("b"), found("mine")), ()))
     assert names(layout) == ["a", "b", "mine"]
     assert registration.parse(layout.runner("mine").read_bytes()) == added("mine"), "a person's word stays"
-    settle(layout, Found((found("a"),), ()))
+    register_found(layout, Found((found("a"),), ()))
     assert names(layout) == ["a", "mine"]
 
 
@@ -157,8 +157,8 @@ def test_an_environment_that_does_not_answer_loses_nothing_that_may_still_be_the
     layout.make()
     python = tmp_path / "python"
     python.touch()
-    settle(layout, Found((found("here", str(python)), found("removed")), ()))
-    settle(layout, Found((), (Unreadable("envs", "it crashed"),)))
+    register_found(layout, Found((found("here", str(python)), found("removed")), ()))
+    register_found(layout, Found((), (Unreadable("envs", "it crashed"),)))
     assert names(layout) == ["here"], "the python of the other is not there any more"
 
 

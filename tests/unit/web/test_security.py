@@ -1,5 +1,7 @@
 """Who may come in: the decisions as a table."""
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
@@ -20,8 +22,8 @@ NAMED = policy("0.0.0.0", "secret", "Auteur.example")  # noqa: S104
 GUARDED = Policy(("first", "zweites-ü"), frozenset(), frozenset(), SETTINGS)
 
 
-def call(method: str = "GET", path: str = "/v1/generations", host: str = "127.0.0.1:8000", **more: object) -> Call:
-    return Call(method=method, path=path, host=host, **more)  # type: ignore[arg-type]
+def call(method: str = "GET", path: str = "/v1/generations", host: str = "127.0.0.1:8000", **more: Any) -> Call:
+    return Call(method=method, path=path, host=host, **more)
 
 
 @pytest.mark.parametrize(

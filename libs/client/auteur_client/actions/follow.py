@@ -1,4 +1,5 @@
-"""watch, logs, and waiting: the event stream moves the bars, polls keep them honest and carry on where it is away."""
+"""watch, logs, and waiting: the event stream moves the bars; polls correct them, and replace the stream while it is
+away."""
 
 import queue
 import threading
@@ -16,9 +17,10 @@ from auteur_client.board import Board, exit_code_of
 from auteur_client.client import Client, JobFilter
 from auteur_client.errors import FinishTimeout
 from auteur_client.exit_codes import ExitCode
-from auteur_client.render import ending_line, failure_text, job_table, moment_line
+from auteur_client.live import live_table
+from auteur_client.render import ending_line, failure_text, moment_line
 from auteur_client.stream import EventStream
-from auteur_client.terminal import complain, note, say, screen, table_text
+from auteur_client.terminal import complain, note, say, screen
 from auteur_contracts.errors import AuteurError, Unavailable
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply
@@ -79,18 +81,17 @@ def finish(client: Client, board: Board, folder: Path | None, *, quiet: bool = F
 def show_until_finished(client: Client, board: Board, timeout: float | None) -> Board:
     drawn = screen()
     if not drawn.is_terminal:
-        return wait(client, board, timeout, lines_shower())
+        return wait(client, board, timeout, show_lines())
     with Live(console=drawn, refresh_per_second=REFRESHES_PER_SECOND, vertical_overflow="ellipsis") as live:
 
         def show(now: Board) -> None:
-            table = job_table(now.jobs, datetime.now(UTC), bars=True).without("AGE")
-            live.update(table_text(table.fitted(drawn.width)))
+            live.update(live_table(now.jobs, datetime.now(UTC), drawn.width))
 
         show(board)
         return wait(client, board, timeout, show)
 
 
-def lines_shower() -> Show:
+def show_lines() -> Show:
     """A line whenever a job comes to another phase: what a log file can use."""
     told: dict[str, tuple[str, str]] = {}
 
@@ -112,7 +113,7 @@ def wait(client: Client, board: Board, timeout: float | None, show: Show = lambd
     try:
         with _subscribed(client, board.projects, inbox):
             show(board)
-            for latest in _looks(client, board, inbox, ends):
+            for latest in _updates(client, board, inbox, ends):
                 show(latest)
     except KeyboardInterrupt:
         note(f"interrupted; the jobs go on. To stop them: auteur cancel {' '.join(latest.unfinished)}")
@@ -122,7 +123,7 @@ def wait(client: Client, board: Board, timeout: float | None, show: Show = lambd
     return latest
 
 
-def _looks(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", ends: float) -> Iterator[Board]:
+def _updates(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", ends: float) -> Iterator[Board]:
     """The board after each message and each poll. A server that is away for a while is waited for: it restarts."""
     poll_at = time.monotonic() + FIRST_POLL_SECONDS
     answered_at = time.monotonic()
@@ -130,35 +131,35 @@ def _looks(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage
         try:
             if now >= poll_at:
                 poll_at = now + max(POLL_SECONDS, POLL_SECONDS_PER_JOB * len(board.unfinished))
-                board = _asked(client, board, board.unfinished)
+                board = _poll(client, board, board.unfinished)
                 answered_at = now
             else:
-                board = _heard(client, board, inbox, min(poll_at, ends) - now)
+                board = _receive(client, board, inbox, min(poll_at, ends) - now)
         except Unavailable:
             if time.monotonic() - answered_at > AWAY_SECONDS:
                 raise
         yield board
 
 
-def _asked(client: Client, board: Board, names: Sequence[str]) -> Board:
+def _poll(client: Client, board: Board, names: Sequence[str]) -> Board:
     for name in names:
         board = board.with_job(client.get(name))
     return board
 
 
-def _heard(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", seconds: float) -> Board:
+def _receive(client: Client, board: Board, inbox: "queue.SimpleQueue[ServerMessage]", seconds: float) -> Board:
     try:
         message = inbox.get(timeout=max(seconds, 0.001))
     except queue.Empty:
         return board
     board = board.with_message(message)
-    return _asked(client, board, board.to_ask_after(message))
+    return _poll(client, board, board.to_poll(message))
 
 
 @contextmanager
 def _subscribed(client: Client, projects: Sequence[str], inbox: "queue.SimpleQueue[ServerMessage]") -> Iterator[None]:
     streams = [client.watch(project) for project in projects]
-    readers = [threading.Thread(target=_pump, args=(stream, inbox), daemon=True) for stream in streams]
+    readers = [threading.Thread(target=_read_stream, args=(stream, inbox), daemon=True) for stream in streams]
     for reader in readers:
         reader.start()
     try:
@@ -170,7 +171,7 @@ def _subscribed(client: Client, projects: Sequence[str], inbox: "queue.SimpleQue
             reader.join(timeout=2.0)
 
 
-def _pump(stream: EventStream[ServerMessage], inbox: "queue.SimpleQueue[ServerMessage]") -> None:
+def _read_stream(stream: EventStream[ServerMessage], inbox: "queue.SimpleQueue[ServerMessage]") -> None:
     try:
         for message in stream:
             inbox.put(message)

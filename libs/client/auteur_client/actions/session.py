@@ -14,7 +14,7 @@ from auteur_client.terminal import complain
 from auteur_contracts.errors import AuteurError, InvalidRequest
 
 PATIENCE = Patience(tries=3)
-"""A person waits: at most some ten seconds for a busy server, a third of one for a server that is not there."""
+"""A person is waiting: at most some ten seconds for a busy server, a third of a second for one that is not there."""
 
 
 def connect(server: str | None) -> Client:

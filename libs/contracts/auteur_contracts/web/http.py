@@ -93,6 +93,10 @@ class OutputReply(Reply):
     seconds: float | None = None
 
 
+class OutputList(Reply):
+    items: tuple[OutputReply, ...]
+
+
 class FailureReply(Reply):
     """What went wrong, where, and what to do."""
 

@@ -23,7 +23,7 @@ from auteur_kit.store import Transfer
 from auteur_runner import protocol
 from auteur_runner.agent import decisions
 from auteur_runner.agent.cgroup import Cgroup
-from auteur_runner.agent.decisions import Diary, Figures, Stop, Verdict
+from auteur_runner.agent.decisions import RunRecord, Stop, Timings, Verdict
 from auteur_runner.agent.phases import Phases
 from auteur_runner.media import RESULT_NAME
 from auteur_runner.progress import Shown, worth_showing
@@ -44,33 +44,33 @@ class _Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What every attempt of an agent uses."""
+class Dependencies:
+    """What all attempts of an agent share."""
 
     worker: Worker
     worker_id: str
     transfer: Transfer
     scratch: Path
-    say: Callable[[Order, str, decisions.WorkerFact], None]
+    publish: Callable[[Order, str, decisions.WorkerFact], None]
     now: Clock
     cancel_grace: timedelta
-    memory: Cgroup
+    cgroup: Cgroup
 
 
 class Attempt:
-    """Holds what one attempt knows. `run` once; `stop` at any time."""
+    """One attempt. Call `run` once; `stop` may be called at any time."""
 
-    def __init__(self, order: Order, grant: Grant, around: Surroundings) -> None:
+    def __init__(self, order: Order, grant: Grant, dependencies: Dependencies) -> None:
         self.order = order
         self._grant = grant
-        self._around = around
-        self._folder = around.scratch / f"{order.uid}-{order.attempt}"
-        self._diary = Diary()
+        self._dependencies = dependencies
+        self._folder = dependencies.scratch / f"{order.uid}-{order.attempt}"
+        self._record = RunRecord()
         self._shown: Shown | None = None
         self._fraction = 0.0
         self._stop: Stop | None = None
-        self._started_at = around.now()
-        self._phases = Phases(around.now)
+        self._started_at = dependencies.now()
+        self._phases = Phases(dependencies.now)
         self._preview: asyncio.Task[None] | None = None
         self._previews = 0
         self._preview_uri: str | None = None
@@ -80,14 +80,15 @@ class Attempt:
         return self.order.uid, self.order.attempt
 
     def stop(self, why: Stop) -> None:
-        """Cooperative first, by force after the grace. The first reason counts; a run that is over is not touched."""
+        """Asks the function to stop, and kills its process after the grace period. The first reason counts; a run that
+        has ended is not affected."""
         if self._stop is None:
             self._stop = why
-            log.info("attempt is asked to stop", job=self.order.name, attempt=self.order.attempt, why=why.name)
-        self._around.worker.cancel(*self.key, self._around.cancel_grace.total_seconds())
+            log.info("stopping attempt", job=self.order.name, attempt=self.order.attempt, why=why.name)
+        self._dependencies.worker.cancel(*self.key, self._dependencies.cancel_grace.total_seconds())
 
-    def hear_log(self, line: protocol.Log) -> None:
-        self._say(Logged(attempt=self.order.attempt, stream=line.stream, level=line.level, line=line.line[:4096]))
+    def on_log_line(self, line: protocol.Log) -> None:
+        self._publish(Logged(attempt=self.order.attempt, stream=line.stream, level=line.level, line=line.line[:4096]))
 
     async def run(self) -> Report:
         """Inputs, run, uploads. The folder is gone afterwards."""
@@ -99,7 +100,7 @@ class Attempt:
         except Exception as error:  # an attempt that was granted must be reported, whatever happens here
             log.exception("attempt failed in the agent", job=self.order.name, attempt=self.order.attempt)
             verdict = Verdict(Outcome.FAILED, decisions.agent_failed(error))
-            return self._report(verdict, (), self._around.now(), upload_seconds=0)
+            return self._report(verdict, (), self._dependencies.now(), upload_seconds=0)
         finally:
             timer.cancel()
             await self._end_preview()
@@ -107,17 +108,17 @@ class Attempt:
 
     async def _run(self) -> Report:
         ending: protocol.Ending
-        kills = self._around.memory.kills()
+        kills = self._dependencies.cgroup.kills()
         try:
             with telemetry.span("download"):
                 inputs = await self._fetch_inputs()
             ending = await self._execute(inputs) if self._stop is None else protocol.Cancelled()
         except _Failed as error:
             ending = protocol.Failed(failure=error.failure)
-        if isinstance(ending, protocol.Failed) and self._around.memory.kills() > kills:
-            ending = protocol.Failed(failure=decisions.memory_killed(ending.failure, self._around.memory.limit()))
-        verdict = decisions.judge(ending, self._stop, self._grant.deadline_seconds)
-        finished_at = self._around.now()
+        if isinstance(ending, protocol.Failed) and self._dependencies.cgroup.kills() > kills:
+            ending = protocol.Failed(failure=decisions.memory_killed(ending.failure, self._dependencies.cgroup.limit()))
+        verdict = decisions.decide_outcome(ending, self._stop, self._grant.deadline_seconds)
+        finished_at = self._dependencies.now()
         outputs: tuple[Output, ...] = ()
         began = time.monotonic()
         if isinstance(ending, protocol.Succeeded):
@@ -128,7 +129,7 @@ class Attempt:
                 verdict = Verdict(Outcome.FAILED, error.failure)
         report = self._report(verdict, outputs, finished_at, upload_seconds=time.monotonic() - began)
         if verdict.outcome is Outcome.SUCCEEDED:
-            # A copy for people, and for who has to judge without the report; the report is the word.
+            # A copy for people, and for a control plane that lost the report; where both exist, the report counts.
             with contextlib.suppress(AuteurError, OSError):
                 await asyncio.to_thread(self._upload_result, report)
         return report
@@ -139,12 +140,12 @@ class Attempt:
         return decisions.report_of(
             self.order,
             self._grant,
-            self._around.worker_id,
+            self._dependencies.worker_id,
             verdict,
             outputs=outputs,
-            diary=self._diary,
-            figures=Figures(
-                load_seconds=self._around.worker.load_seconds,
+            record=self._record,
+            timings=Timings(
+                load_seconds=self._dependencies.worker.load_seconds,
                 run_seconds=(finished_at - self._started_at).total_seconds(),
                 upload_seconds=upload_seconds,
             ),
@@ -159,7 +160,7 @@ class Attempt:
             path = folder / link.file_name
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                await asyncio.to_thread(self._around.transfer.download, link.url, path)
+                await asyncio.to_thread(self._dependencies.transfer.download, link.url, path)
             except AuteurError as error:
                 raise _Failed(decisions.input_failed(error, link.name, self._grant.plan.inputs)) from error
             paths[link.name] = str(path)
@@ -179,34 +180,34 @@ class Attempt:
         )
         with telemetry.span("run") as span:
             span.set(**{"auteur.function": plan.function, "auteur.tier": plan.tier.quality})
-            self._phases = Phases(self._around.now)
-            async with aclosing(self._around.worker.run(run)) as events:
+            self._phases = Phases(self._dependencies.now)
+            async with aclosing(self._dependencies.worker.run(run)) as events:
                 async for event in events:
                     if isinstance(event, protocol.Ending):
                         self._phases.enter("")
                         if isinstance(event, protocol.Failed):
                             span.fail(event.failure.message)
                         return event
-                    self._hear(event)
+                    self._on_event(event)
         raise AssertionError("a run ends with an ending")
 
-    def _hear(self, event: protocol.Event) -> None:
+    def _on_event(self, event: protocol.Event) -> None:
         attempt = self.order.attempt
         match event:
             case protocol.Started():
-                self._started_at = self._around.now()
-                self._phases.started(loaded=self._around.worker.load_seconds > 0)
-                self._say(Started(attempt=attempt, worker=self._around.worker_id))
+                self._started_at = self._dependencies.now()
+                self._phases.started(loaded=self._dependencies.worker.load_seconds > 0)
+                self._publish(Started(attempt=attempt, worker=self._dependencies.worker_id))
             case protocol.Progressed():
                 self._phases.enter(event.progress.phase)
                 self._progress(event)
             case protocol.Previewed(file=file, step=step):
                 if self._preview is None or self._preview.done():
-                    self._preview = asyncio.create_task(self._show(Path(file), step))
+                    self._preview = asyncio.create_task(self._upload_preview(Path(file), step))
             case protocol.Metric() | protocol.Warned():
-                self._diary.hear(event)
+                self._record.hear(event)
             case protocol.Log():
-                self.hear_log(event)
+                self.on_log_line(event)
 
     def _progress(self, event: protocol.Progressed) -> None:
         now = time.monotonic()
@@ -216,19 +217,21 @@ class Attempt:
         self._shown = Shown(progress.phase, progress.step, now)
         self._fraction = max(self._fraction, progress.fraction)
         progress = progress.model_copy(update={"fraction": self._fraction, "preview_uri": self._preview_uri})
-        self._say(Progressed(attempt=self.order.attempt, progress=progress))
+        self._publish(Progressed(attempt=self.order.attempt, progress=progress))
 
-    async def _show(self, file: Path, step: int | None) -> None:
-        """A preview that does not arrive is no loss."""
+    async def _upload_preview(self, file: Path, step: int | None) -> None:
+        """A preview that cannot be uploaded is dropped."""
         self._previews += 1
         name = f".preview-{self._previews}.jpg"  # no output's name begins with a dot
         try:
-            key = await asyncio.to_thread(self._around.transfer.upload, self._grant.upload, file, name, "image/jpeg")
+            key = await asyncio.to_thread(
+                self._dependencies.transfer.upload, self._grant.upload, file, name, "image/jpeg"
+            )
         except (AuteurError, OSError) as error:
             log.debug("preview lost", job=self.order.name, error=str(error))
             return
         self._preview_uri = s3_uri(self._grant.upload.bucket, key)
-        self._say(Previewed(attempt=self.order.attempt, uri=self._preview_uri, step=step))
+        self._publish(Previewed(attempt=self.order.attempt, uri=self._preview_uri, step=step))
 
     async def _end_preview(self) -> None:
         if self._preview is not None:
@@ -245,7 +248,7 @@ class Attempt:
         try:
             digest = _sha256(path)
             size = path.stat().st_size
-            key = self._around.transfer.upload(self._grant.upload, path, path.name, output.media_type)
+            key = self._dependencies.transfer.upload(self._grant.upload, path, path.name, output.media_type)
         except AuteurError as error:
             raise _Failed(decisions.output_failed(error, path.name)) from error
         return Output(
@@ -262,10 +265,10 @@ class Attempt:
     def _upload_result(self, report: Report) -> None:
         path = self._folder / ".result.json"
         path.write_text(decisions.result_json(report), encoding="utf-8")
-        self._around.transfer.upload(self._grant.upload, path, RESULT_NAME, "application/json")
+        self._dependencies.transfer.upload(self._grant.upload, path, RESULT_NAME, "application/json")
 
-    def _say(self, fact: decisions.WorkerFact) -> None:
-        self._around.say(self.order, self._grant.node_id, fact)
+    def _publish(self, fact: decisions.WorkerFact) -> None:
+        self._dependencies.publish(self.order, self._grant.node_id, fact)
 
 
 def _sha256(path: Path) -> str:

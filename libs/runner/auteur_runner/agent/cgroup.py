@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _COUNTERS = ("memory.events", "memory/memory.oom_control")
-"""Of a control group's second version and of its first; each has a line `oom_kill <number>`."""
+"""The files of cgroup version 2 and version 1; each has a line `oom_kill <number>`."""
 _LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 _NO_LIMIT = 2**60
-"""The first version says a number near 2^63 where there is none."""
+"""Version 1 has a number near 2^63 where there is no limit."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Cgroup:
     folder: Path = Path("/sys/fs/cgroup")
 
     def kills(self) -> int:
-        """Processes of this container that were killed for memory so far; 0 where nobody counts."""
+        """How many processes of this container were killed for memory so far; 0 where the kernel does not count
+        them."""
         for name in _COUNTERS:
             with contextlib.suppress(OSError, ValueError):
                 lines = (line.split() for line in (self.folder / name).read_text().splitlines())
@@ -26,7 +27,7 @@ class Cgroup:
         return 0
 
     def limit(self) -> int | None:
-        """Bytes that this container may use; None: as many as the machine has."""
+        """How many bytes this container may use; None where there is no limit."""
         for name in _LIMITS:
             with contextlib.suppress(OSError, ValueError):  # "max" is no number
                 limit = int((self.folder / name).read_text())

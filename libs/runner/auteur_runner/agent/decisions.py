@@ -33,8 +33,9 @@ class Verdict:
     failure: Failure | None = None
 
 
-def judge(ending: protocol.Ending, stop: Stop | None, deadline_seconds: float) -> Verdict:
-    """What the report says. Work that was done in spite of a stop is done; a failure on the way out is the stop's."""
+def decide_outcome(ending: protocol.Ending, stop: Stop | None, deadline_seconds: float) -> Verdict:
+    """The attempt's outcome. Work that was finished in spite of a stop counts as done; a failure after a stop is put
+    down to the stop."""
     match ending, stop:
         case protocol.Succeeded(), _:
             return Verdict(Outcome.SUCCEEDED)
@@ -60,8 +61,8 @@ def deadline_exceeded(seconds: float) -> Failure:
 
 
 def memory_killed(failure: Failure, limit: int | None) -> Failure:
-    """The function failed while the kernel was killing for memory: that was it. What is the user's fault or the
-    platform's stays theirs."""
+    """The function failed while the kernel was killing processes for memory, so that was the reason. A fault of the
+    user or of the platform stays what it is."""
     if failure.fault is not Fault.FUNCTION:
         return failure
     full = f"its container's limit of {limit / 2**20:.0f} MiB" if limit else "the machine's"
@@ -75,7 +76,7 @@ def memory_killed(failure: Failure, limit: int | None) -> Failure:
 
 
 def input_failed(error: AuteurError, name: str, planned: Sequence[PlannedInput]) -> Failure:
-    """What is not in the store does not come by trying again: who asked has to upload it, or to name what is there."""
+    """Trying again does not bring an input that is not in the store: the user has to upload it, or to name another."""
     if isinstance(error, NotFound):
         return Failure(
             fault=Fault.USER,
@@ -101,14 +102,14 @@ def output_failed(error: AuteurError, name: str) -> Failure:
 
 
 def agent_failed(error: Exception) -> Failure:
-    """A disk that is full, a bug of ours: the job is tried again, perhaps elsewhere."""
+    """A full disk or a defect of the agent: the job is tried again, perhaps on another machine."""
     if isinstance(error, OSError):
         return _platform_failed(f"The worker's machine: {error}", recycle=True)
     return _platform_failed(f"The agent failed: {error!r}", recycle=True)
 
 
 def report_refused(report: Report, why: str) -> Report:
-    """Instead of a report that NATS will not take: without what made it large."""
+    """Replaces a report that is too large for NATS, and leaves out what made it large."""
     failure = Failure(
         fault=Fault.FUNCTION,
         reason=Reason.FUNCTION_FAILED,
@@ -116,7 +117,7 @@ def report_refused(report: Report, why: str) -> Report:
         remedy="Make fewer outputs, warnings or metrics, or raise max_payload of NATS.",
     )
     small = {"outcome": Outcome.FAILED, "failure": failure, "outputs": (), "warnings": ()}
-    own = {name: value for name, value in report.metrics.items() if name in Figures.NAMES}
+    own = {name: value for name, value in report.metrics.items() if name in Timings.NAMES}
     return report.model_copy(update={**small, "metrics": own})
 
 
@@ -137,8 +138,8 @@ def refused_runner(described: FunctionRunner, expected: str) -> str:
 
 
 @dataclass
-class Diary:
-    """What one attempt has said so far: what its report needs."""
+class RunRecord:
+    """The metrics and warnings of one attempt so far, for its report."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -154,7 +155,7 @@ class Diary:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Timings:
     """The times that every report has."""
 
     NAMES: ClassVar = ("load_seconds", "run_seconds", "upload_seconds")
@@ -174,8 +175,8 @@ def report_of(
     verdict: Verdict,
     *,
     outputs: Sequence[Output],
-    diary: Diary,
-    figures: Figures,
+    record: RunRecord,
+    timings: Timings,
     started_at: datetime,
     finished_at: datetime,
 ) -> Report:
@@ -189,15 +190,16 @@ def report_of(
         outcome=verdict.outcome,
         outputs=tuple(outputs) if verdict.outcome is Outcome.SUCCEEDED else (),
         failure=verdict.failure,
-        warnings=tuple(diary.warnings),
-        metrics=figures.over(diary.metrics),
+        warnings=tuple(record.warnings),
+        metrics=timings.over(record.metrics),
         started_at=started_at,
         finished_at=finished_at,
     )
 
 
 def result_json(report: Report) -> str:
-    """The report as it lies beside the outputs. The token stays between worker and engine."""
+    """The report as it is stored beside the outputs, without the token, which only worker and control plane may
+    know."""
     return report.model_dump_json(indent=2, exclude={"token"}, exclude_none=True)
 
 

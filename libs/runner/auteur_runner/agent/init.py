@@ -1,6 +1,6 @@
-"""The first process of a container inherits every process that loses its parent, and must collect it when it ends, or
-the container fills with the dead. An agent has other work: it becomes the child of one that does only this.
-"""
+"""The init of a worker's container: process 1 inherits every process that loses its parent, and has to reap it, or
+zombies fill the container's process table. The agent has other work, so it becomes the child of a process that does
+only this."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 
 def fork_behind_init() -> None:
-    """Returns in a new child process, where the agent lives. The caller stays behind: it passes signals on, collects
-    whoever ends, and ends as the agent ends.
+    """Returns in a new child process, which becomes the agent. The caller stays as the init: it forwards signals, reaps
+    processes, and exits as the agent exits.
     """
     heeded = {*_PASSED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, heeded)
@@ -27,7 +27,8 @@ def fork_behind_init() -> None:
 
 
 def _collect(agent: int) -> int | None:
-    """All that have ended; the agent's exit code once it is among them, 128 + n where a signal killed it."""
+    """Reaps all that have ended. Returns the agent's exit code once it is among them, 128 + n where a signal killed
+    it."""
     found = None
     try:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:

@@ -1,4 +1,4 @@
-"""`python -m auteur_runner agent`: what an agent is told, and how it starts and stops."""
+"""`python -m auteur_runner agent`: its options, and how it starts and stops."""
 
 import argparse
 import asyncio
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from auteur_runner.agent.agent import Agent
 
 log = get_logger()
-_CONNECT_TRY = timedelta(seconds=3)
-_KUBELETS = Path("/dev/termination-log")
+_CONNECT_TIMEOUT = timedelta(seconds=3)
+_KUBELET_TERMINATION_LOG = Path("/dev/termination-log")
 """What a kubelet mounts into every container."""
 _PR_SET_DUMPABLE = 4
 
@@ -45,20 +45,20 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = read_settings(AgentSettings)
-        options = _over(settings.agent, arguments)
+        options = _merge_options(settings.agent, arguments)
     except InvalidRequest as error:
         parser.error(error.message)
     if options.runner == "" or options.target == "":
         parser.error("name whom to serve: --runner and --target, or AUTEUR_AGENT__RUNNER and AUTEUR_AGENT__TARGET")
-    _keep_to_ourselves()
+    _hide_from_other_processes()
     if os.getpid() == 1:
         fork_behind_init()
     identity = _identity(options)
     logs.configure(settings.log, service=f"agent {identity.worker}")
     send_spans = telemetry.configure(settings.telemetry, service="agent", instance=identity.worker)
-    _clear(identity.scratch)
+    _empty_scratch(identity.scratch)
     try:
-        return asyncio.run(_Life(identity, settings, options).live())
+        return asyncio.run(_Program(identity, settings, options).run())
     finally:
         send_spans()
         shutil.rmtree(identity.scratch, ignore_errors=True)
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _over(said: AgentOptions, arguments: argparse.Namespace) -> AgentOptions:
+def _merge_options(said: AgentOptions, arguments: argparse.Namespace) -> AgentOptions:
     """The command line wins. Raises InvalidRequest."""
     words = dict(vars(arguments))
     for name, kind in (("tier", Tier), ("order", Order)):
@@ -113,25 +113,25 @@ def _identity(options: AgentOptions) -> Identity:
 
 
 def _pod(options: AgentOptions) -> Pod:
-    """A pool's worker has no last word: it ends when it is no longer needed."""
-    left = options.termination_log or (_KUBELETS if _KUBELETS.exists() else None)
+    """Only a pod of one order leaves a termination message: a pool's worker ends when it is no longer needed."""
+    left = options.termination_log or (_KUBELET_TERMINATION_LOG if _KUBELET_TERMINATION_LOG.exists() else None)
     return Pod(options.ready_file, left if options.order else None)
 
 
-class _Life:
+class _Program:
     """From the first try to reach NATS to the exit code."""
 
     def __init__(self, identity: Identity, settings: AgentSettings, options: AgentOptions) -> None:
-        self._who = identity
-        # NATS may not be there yet: short tries, so that SIGTERM is heard between them.
-        self._nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TRY})
+        self._identity = identity
+        # NATS may not be there yet: each try is short, so that SIGTERM is noticed between them.
+        self._nats = settings.nats.model_copy(update={"connect_timeout": _CONNECT_TIMEOUT})
         self._options = options
         self._traceparent = settings.traceparent
         self._setup = Setup(identity, options.tier)
         self._pod = _pod(options)
         self._stopping = asyncio.Event()
 
-    async def live(self) -> int:
+    async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -155,34 +155,34 @@ class _Life:
             await self._setup.close()
 
     async def _serve_one(self, order: Order) -> TerminationMessage:
-        """NATS is waited for as long as for a claim's answer."""
+        """Waits for NATS as long as for the answer to a claim."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._options.claim_patience.total_seconds()
-        word = termination.told_to_leave(order, self._who.worker)
+        message = termination.stopped_before_claim(order, self._identity.worker)
         while not self._stopping.is_set():
             try:
                 async with self._agent() as agent:
                     return await agent.run_once(order, self._traceparent)
             except Unavailable as error:
                 if loop.time() >= until:
-                    word = termination.unreached(order, self._who.worker, str(error))
+                    message = termination.bus_unreachable(order, self._identity.worker, str(error))
                     break
                 await self._wait_for_nats(error)
-        self._pod.leave(word)
-        return word
+        self._pod.write_termination_message(message)
+        return message
 
     async def _wait_for_nats(self, error: Unavailable) -> None:
-        log.warning("waiting for NATS", error=str(error))
+        log.warning("NATS unreachable, retrying", error=str(error))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await self._stopping.wait()
 
     @contextlib.asynccontextmanager
     async def _agent(self) -> AsyncIterator["Agent"]:
-        """On a connection of its own, told to leave when we are. Raises Unavailable."""
+        """An agent with a connection of its own, which drains when this process is told to stop. Raises Unavailable."""
         bus_type, agent_type = await asyncio.to_thread(_import_agent)
-        async with bus_type.connect(self._nats, name=self._who.worker) as bus:
-            agent = agent_type(self._who, self._options, bus, self._setup, self._pod)
+        async with bus_type.connect(self._nats, name=self._identity.worker) as bus:
+            agent = agent_type(self._identity, self._options, bus, self._setup, self._pod)
 
             async def leave_when_told() -> None:
                 await self._stopping.wait()
@@ -203,13 +203,13 @@ def _import_agent() -> tuple[type["Bus"], type["Agent"]]:
     return Bus, Agent
 
 
-def _keep_to_ourselves() -> None:
-    """The function runs as the same user: without this it could read the bus's password in our /proc/…/environ."""
+def _hide_from_other_processes() -> None:
+    """The function runs as the same user: without this it could read NATS's password in the agent's /proc/…/environ."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def _clear(scratch: Path) -> None:
-    """What an agent that was killed here left behind."""
+def _empty_scratch(scratch: Path) -> None:
+    """Removes what an agent that was killed here left behind."""
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)

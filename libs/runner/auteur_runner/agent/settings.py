@@ -1,4 +1,4 @@
-"""What an agent is told: in the environment, or on the command line, which wins where both say who it is."""
+"""The settings of an agent, from the environment or the command line, which wins where both are given."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ class AgentTimes(BaseModel):
     """A worker silent for 6 s is lost."""
     claim_patience: Duration = timedelta(minutes=2)
     """How long one order's claim is asked for, before the order is given back. Long, because a claim whose reply was
-    lost may have been granted: only who asked with its nonce can learn that."""
+    lost may have been granted, and only the same worker, with the same nonce, can learn that."""
     drain: Duration = timedelta(seconds=8)
     """How long a running job may still take after SIGTERM, before it is handed back."""
     cancel_grace: Duration = timedelta(seconds=2)
@@ -31,7 +31,7 @@ class AgentTimes(BaseModel):
 
 
 class AgentOptions(AgentTimes):
-    """An image says in its environment whom it serves, a cluster's operator says the rest: each is an option of the
+    """A runner's image sets some of these in its environment, a cluster's operator the rest; each is an option of the
     command line too."""
 
     runner: str = ""
@@ -43,7 +43,7 @@ class AgentOptions(AgentTimes):
     directory: Path | None = None
     """Where a target that is not installed lies."""
     pool: str = ""
-    """Whose orders to take; the runner's own when empty."""
+    """The pool whose orders to take; the runner's own when empty."""
     tier: Tier | None = None
     """The tier to make ready first, as JSON; `standard` when left out."""
     worker: str = ""
@@ -55,7 +55,8 @@ class AgentOptions(AgentTimes):
     ready_file: Path | None = None
     """A file that is there while the worker is ready or busy: what a readiness probe looks for."""
     termination_log: Path | None = None
-    """Where a pod of one order leaves its last word; /dev/termination-log, where a kubelet made it, when left out."""
+    """Where a pod of one order writes its termination message; /dev/termination-log, where a kubelet made it, when left
+    out."""
 
 
 class AgentSettings(BaseSettings):

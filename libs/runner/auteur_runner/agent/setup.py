@@ -24,7 +24,7 @@ class Setup:
         self._tier = tier
         self._first: asyncio.Task[None] | None = None
         launch = Launch(identity.python, identity.target, identity.directory)
-        self.worker = Worker(launch, lambda line: log.info("runner says", stream=line.stream, line=line.line))
+        self.worker = Worker(launch, lambda line: log.info("function output", stream=line.stream, line=line.line))
 
     def begin(self) -> None:
         """Start the first try; `finish` comes to its end."""

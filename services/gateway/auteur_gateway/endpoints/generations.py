@@ -15,9 +15,8 @@ from auteur_contracts.web.http import (
     GenerationList,
     GenerationReply,
     GenerationStatusReply,
-    OutputReply,
+    OutputList,
 )
-from auteur_contracts.web.model import Reply
 from auteur_gateway import views
 from auteur_gateway.context import Ctx
 from auteur_gateway.database.repository import Filter
@@ -49,10 +48,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorReply, "description": "A part of the platform is away, or no runner is registered yet."},
 }
 _REDIRECT: dict[int | str, dict[str, Any]] = {307: {"description": "A link that works for some minutes."}}
-
-
-class OutputList(Reply):
-    items: tuple[OutputReply, ...]
 
 
 @router.post(

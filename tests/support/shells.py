@@ -1,0 +1,202 @@
+"""The control plane in each of its shells, in the test's own process on the test's NATS and store: over memory, over
+the engine's table, over custom resources of a cluster in memory. Each can be ended without goodbye and begun again.
+"""
+
+import asyncio
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from auteur_contracts import names
+from auteur_contracts.resources import FunctionRunner, Warm
+from auteur_control.control_plane import ControlPlane, ControlSettings, Outside
+from auteur_control.fair_queue import Limits
+from auteur_control.kinds import JOBS
+from auteur_control.testing import GivenRunners, MemoryJobs
+from auteur_control.work_queue import WorkQueue
+from auteur_engine.engine import run_engine
+from auteur_engine.settings import EngineSettings
+from auteur_engine.table import Table
+from auteur_kit.bus import Bus
+from auteur_kit.clock import utc_now
+from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_kit.store import Store
+from auteur_lifecycle.fleet import Fleet
+from auteur_operator.cluster import path_of
+from auteur_operator.health import Health
+from auteur_operator.leadership import Replica
+from auteur_operator.metrics import Metrics
+from auteur_operator.settings import OperatorSettings, Settings
+from tests.support.background import running
+from tests.support.memory_cluster import MemoryCluster
+from tests.support.memory_objects import Change
+from tests.support.scripted import ECHO, register
+from tests.support.waiting import eventually
+
+SECRET = SecretStr("s")
+MOST_ACTIVE = 8
+
+
+class Shell(ABC):
+    pool = names.pool(ECHO.metadata.name)
+    """Of the runner `echo`."""
+
+    @abstractmethod
+    def offer(self, runner: FunctionRunner) -> None:
+        """From now on it can be asked for; in the place of one of its name."""
+
+    @abstractmethod
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Hears and answers inside the block; leaving it ends the control plane without goodbye."""
+
+    @abstractmethod
+    def stalled(self) -> AbstractContextManager[None]:
+        """What is true cannot be written inside the block."""
+
+
+class InMemory(Shell):
+    def __init__(self, nats: NatsSettings, store: Store) -> None:
+        self._nats = nats
+        self._store = store
+        self._jobs = MemoryJobs(JOBS, utc_now)
+        self._runners: dict[str, FunctionRunner] = {}
+
+    def offer(self, runner: FunctionRunner) -> None:
+        self._runners[runner.metadata.name] = runner
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        fleet = Fleet()
+        self._jobs.forget_watchers()
+        carriers = GivenRunners(fleet, names.DEFAULT_NAMESPACE, *self._runners.values())
+        settings = ControlSettings(
+            source="memory",
+            secret=SECRET.get_secret_value().encode(),
+            max_output_bytes=1024,
+            limits=Limits(total=MOST_ACTIVE),
+        )
+        async with Bus.connect(self._nats, name="memory", owns_streams=True) as bus:
+            await bus.ensure_streams()
+            outside = Outside(bus, self._store, utc_now)
+            control = ControlPlane(outside, self._jobs, carriers, fleet, WorkQueue(), settings)
+            async with running(lambda ready: control.run(ready=ready)):
+                yield
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        self._jobs.writable.clear()
+        yield
+        self._jobs.writable.set()
+
+
+class _GatedTable(Table):
+    """Commits nothing while its gate is closed."""
+
+    gate = threading.Event()
+
+    def _next_batch(self) -> Any:
+        batch = super()._next_batch()
+        self.gate.wait(60)
+        return batch
+
+
+class OnOneMachine(Shell):
+    def __init__(self, nats: NatsSettings, store: Store, folder: Path) -> None:
+        self._nats = nats
+        self._store = store
+        self._runners = folder / "runners"
+        self._settings = EngineSettings(
+            database=folder / "engine.db", runners=self._runners, secret=SECRET, max_active=MOST_ACTIVE
+        )
+
+    def offer(self, runner: FunctionRunner) -> None:
+        register(self._runners, runner)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        _GatedTable.gate.set()
+        table = _GatedTable.open(self._settings.database, on_fault=lambda error: pytest.fail(repr(error)))
+        async with Bus.connect(self._nats, name="engine", owns_streams=True) as bus:
+            outside = Outside(bus, self._store, utc_now)
+            async with running(lambda ready: run_engine(outside, table, self._settings, ready=ready)):
+                yield
+        table.close()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        _GatedTable.gate.clear()
+        yield
+        _GatedTable.gate.set()
+
+
+class OnACluster(Shell):
+    pool = str(names.TierPool(names.DEFAULT_NAMESPACE, ECHO.metadata.name, ECHO.spec.tiers[0].quality.value))
+
+    def __init__(self, nats: NatsSettings, store: Store, settings: StoreSettings) -> None:
+        self._store = store
+        self._settings = Settings(
+            nats=nats,
+            store=settings,
+            operator=OperatorSettings(
+                namespace="auteur", secret=SECRET, archived_namespaces=(names.DEFAULT_NAMESPACE,)
+            ),
+        )
+        self.cluster = MemoryCluster()
+        self.cluster.put_namespace("auteur")
+        self.cluster.put_namespace(names.DEFAULT_NAMESPACE, **{names.LABEL_ENABLED: "true"})
+
+    def offer(self, runner: FunctionRunner) -> None:
+        """Its jobs wait for warm workers, who are played: the cluster in memory makes none for a Deployment."""
+        warm = Warm(min=1, max=500, idle_seconds=300)
+        tiers = tuple(tier.model_copy(update={"warm": warm}) for tier in runner.spec.tiers)
+        spec = runner.spec.model_copy(update={"image": "registry.example/echo:1", "tiers": tiers})
+        manifest = runner.model_copy(update={"spec": spec}).model_dump(
+            mode="json", exclude={"status"}, exclude_none=True
+        )
+        meta = {"name": runner.metadata.name, "namespace": names.DEFAULT_NAMESPACE}
+        path = path_of(names.API_VERSION, "functionrunners", meta["namespace"], meta["name"])
+        self.cluster.put(path, {**manifest, "metadata": meta})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        health = Health()
+        replica = Replica(self._settings, self.cluster, self._store, health, Metrics(), utc_now)
+        hears = {
+            "generationjobs": replica.intake.on_job,
+            "functionrunners": replica.intake.on_runner,
+            "pods": replica.intake.on_pod,
+            "deployments": replica.intake.on_deployment,
+            "namespaces": replica.intake.on_namespace,
+        }
+
+        def hear(change: Change) -> None:
+            """As a watch: a moment later."""
+            if change.key.plural in hears:
+                later = asyncio.get_running_loop().call_soon
+                later(lambda: hears[change.key.plural](change.told, deleted=change.after is None))
+
+        self.cluster.listeners = [hear]
+        leading = asyncio.create_task(replica.lead())
+        try:
+            await eventually(lambda: leading.done() or not health.waits_for, "the operator to lead")
+            if leading.done():
+                leading.result()
+            yield
+        finally:
+            self.cluster.listeners = []
+            leading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await leading
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        self.cluster.writable.clear()
+        yield
+        self.cluster.writable.set()
