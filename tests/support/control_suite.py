@@ -417,7 +417,7 @@ class ControlPlaneSuite:
     ) -> None:
         async def says(message: str, *, ready: bool = False) -> None:
             async def said() -> bool:
-                data = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key("default"))
+                data = await bus.get_document(catalogue.BUCKET, catalogue.key("default"))
                 status = catalogue.decode(data).runners[0].status if data else None
                 return status is not None and (status.ready, status.message) == (ready, message)
 
