@@ -13,7 +13,7 @@ import pytest
 
 from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release, Submit
-from auteur_contracts.events import Envelope, Progressed
+from auteur_contracts.events import Cancelled, Envelope, Progressed
 from auteur_contracts.orders import ClaimRefused, Grant, Order, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, InputDeclaration, Output, Progress
 from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Reason
@@ -21,6 +21,7 @@ from auteur_control.dependents import Dependents
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_lifecycle import status as life
+from auteur_lifecycle.gate import gate
 from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import Shell
 from tests.support.waiting import eventually
@@ -385,6 +386,7 @@ class ControlPlaneSuite:
 
         await eventually(gone, "the job to be forgotten")
         await eventually(lambda: facts.of("mistake")[-1] == "cancelled", "the end to be told")
+        assert isinstance(facts.seen[-1].data, Cancelled)
         assert facts.seen[-1].data.status.cancelled_by == "ada"
 
     async def test_high_priority_goes_first_and_equal_ones_in_the_order_they_came(
@@ -564,7 +566,6 @@ class ControlPlaneSuite:
             found = await find(bus, "cursed")
             return found is not None and found.job.status.holds(ConditionType.STALLED) is stalled
 
-        gate = life.gate
         with monkeypatch.context() as broken:
             broken.setattr(life, "gate", lambda job, *more: _broken() if job.key[1] == "cursed" else gate(job, *more))
             subject = subjects.JobCommand("default", "cursed", subjects.Verb.SUSPEND)

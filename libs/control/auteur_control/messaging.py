@@ -20,7 +20,7 @@ from auteur_control.errors import ResourceError
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reports import Reports
-from auteur_kit import streams, telemetry, trace
+from auteur_kit import streams
 from auteur_kit.bus import Bus, Consumer, Delivery
 from auteur_kit.logs import get_logger
 
@@ -103,9 +103,7 @@ class Messaging:
             await self._settle(delivery, functools.partial(self._obey, delivery), self._commands.give_up)
 
     async def _obey(self, delivery: Delivery) -> Rest | None:
-        verb = delivery.subject.rpartition(".")[2]
-        parent = delivery.headers.get(trace.HEADER, "")
-        with telemetry.span(f"obey {verb}", parent=parent, kind=telemetry.Kind.CONSUMER):
+        with delivery.processing():
             return await self._commands.obey(delivery)
 
     async def _take_reports(self, batch: list[Delivery]) -> None:
@@ -113,8 +111,7 @@ class Messaging:
         await asyncio.gather(*(self._settle(delivery, report, _lose) for delivery, report in work))
 
     async def _report(self, delivery: Delivery) -> None:
-        parent = delivery.headers.get(trace.HEADER, "")
-        with telemetry.span("take report", parent=parent, kind=telemetry.Kind.CONSUMER):
+        with delivery.processing():
             await self._reports.take(Report.model_validate_json(delivery.data))
 
     async def _settle(
