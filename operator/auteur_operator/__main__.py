@@ -9,7 +9,7 @@ import kopf
 import uvloop
 
 from auteur_contracts.errors import AuteurError
-from auteur_kit import logs
+from auteur_kit import logs, telemetry
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
@@ -111,7 +111,8 @@ async def _lead(leader: Leader, replica: Replica, state: Health) -> None:
         lost = holding.done()
         for task in (leading, holding):
             task.cancel()
-        # A library may forget a cancellation that meets an answer. Who may still write keeps the Lease until it is out.
+        # A library may forget a cancellation that meets an answer. A replica that may still write
+        # keeps the Lease until it runs out.
         ended, busy = await asyncio.wait({leading, holding}, timeout=_LEAVES_WITHIN)
         for task in ended:
             _ = task.cancelled() or task.exception()  # the first was raised above
@@ -139,6 +140,7 @@ def main() -> int:
         )
         return 2
     logs.configure(settings.log, service="operator")
+    send_spans = telemetry.configure(settings.telemetry, service="operator")
     gc.freeze()
     gc.set_threshold(*_COLLECT)
     code = 0
@@ -147,6 +149,8 @@ def main() -> int:
     except* LeadershipLost as lost:
         log.error("operator stopped", error=str(lost.exceptions[0]))  # noqa: TRY400  # expected, and said in full
         code = 1
+    finally:
+        send_spans()
     return code
 
 

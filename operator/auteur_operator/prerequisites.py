@@ -25,7 +25,9 @@ _DEVICES_FRESH = 300.0
 
 
 class Prerequisites:
-    def __init__(self, cluster: Cluster, objects: ObjectCache, settings: OperatorSettings, *, nats_url: str) -> None:
+    def __init__(
+        self, cluster: Cluster, objects: ObjectCache, settings: OperatorSettings, surroundings: Surroundings
+    ) -> None:
         self._cluster = cluster
         self._objects = objects
         self._settings = settings
@@ -34,11 +36,7 @@ class Prerequisites:
         self._nodes: tuple[Node, ...] = ()
         self._nodes_at = float("-inf")
         self._devices_at = float("-inf")
-        self.surroundings = Surroundings(
-            nats_url=nats_url,
-            image_pull_secrets=settings.image_pull_secrets,
-            keep_finished_jobs=settings.keep_finished_jobs,
-        )
+        self.surroundings = surroundings
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +49,7 @@ class Prerequisites:
     # ── what pods refer to ────────────────────────────────────────────────────────────────────────────────────────
 
     async def prepare(self, namespace: str, runner: FunctionRunner, plan: Plan) -> None:
-        """What the pod of an attempt refers to is in its namespace."""
+        """Makes what the pod of an attempt refers to, in its namespace."""
         await self.worker_secret(namespace)
         vram = desired.tier_of(runner, plan).vram_gigabytes
         if vram:
@@ -79,7 +77,7 @@ class Prerequisites:
         self._prepared.add((namespace, name))
 
     def forget(self, namespace: str) -> None:
-        """What was made in a namespace that is gone, or lacks something, is made again."""
+        """A namespace is gone, or lacks something: what was made there is made again."""
         self._prepared = {each for each in self._prepared if each[0] != namespace}
 
     # ── machines ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,7 +32,6 @@ ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PROJECT = "default"
-CATALOGUE_BUCKET = "catalogue"
 RESULT_NAME = "result.json"
 """Beside an attempt's outputs: its report, without the token."""
 
@@ -67,10 +66,6 @@ class TierPool:
     @property
     def deployment(self) -> str:
         return f"{self.runner}-{self.quality}"
-
-
-def catalogue_key(namespace: str) -> str:
-    return f"runners.{namespace}"
 
 
 def attempt_name(job: str, attempt: int) -> str:

@@ -1,5 +1,5 @@
-"""Progress and places in the queue, on their way into statuses: at most once a second a job, and so many a second over
-all. Status is for those who look, events are for those who watch.
+"""Writes progress and places in the queue into statuses: at most once a second a job, and so many a second over all.
+Status is for those who look, events are for those who watch.
 """
 
 import asyncio
@@ -51,7 +51,9 @@ class ProgressWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Writes as much as may be written in a second. What fails is not tried again: newer words come."""
+        """Writes as much as may be written in a second. A write that fails is not tried again, because newer progress
+        comes.
+        """
         with contextlib.suppress(*_FAULTS):
             for uid in tuple(self._latest)[:_MOST_WRITES]:
                 attempt, seen = self._latest.pop(uid)
