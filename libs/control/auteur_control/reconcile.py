@@ -52,6 +52,7 @@ class JobReconciler:
             match self._jobs.live(key):
                 case None:
                     self._queue.forget(key)
+                    self._accounting.return_turn(key)
                     await self._carriers.clean_up(key)
                 case Malformed(resource=job, refusal=refusal):
                     await self._jobs.update(job, life.refuse(job, refusal, self._clock()))
