@@ -1,5 +1,5 @@
-"""The books: who waits, whose turn it is, and who is active. Kept by what was written, asked before what is next.
-Nothing is made or written here.
+"""Keeps account of jobs: which of them wait, whose turn it is, which are active. Updated after every write of a status,
+asked before the next decision. Nothing is made or written here.
 """
 
 import time
@@ -45,12 +45,12 @@ class Accounting:
         return self._granted.get(key)
 
     def join(self, job: GenerationJob) -> None:
-        """It waits for nothing but its turn."""
+        """The job waits for nothing but its turn."""
         if job.key not in self._granted:
             self.queue.join(job)
 
     def give_turns(self) -> list[Key]:
-        """While somebody can carry the next job. Returns the jobs that got one."""
+        """Gives turns while the next job can be carried. Returns the jobs that got one."""
         given = []
         while (turn := self.queue.next(self._supply)) is not None:
             self.queue.leave(turn.uid)
@@ -62,7 +62,7 @@ class Accounting:
         return given
 
     def stand_down(self, uid: str, key: Key) -> None:
-        """It does not wait for a turn (any more)."""
+        """The job does not wait for a turn (any more)."""
         self.queue.leave(uid)
         self.return_turn(key)
 

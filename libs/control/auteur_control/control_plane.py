@@ -65,7 +65,7 @@ class ControlSettings:
 
 @dataclass(frozen=True)
 class Outside:
-    """What the control plane speaks with, beside its two ports."""
+    """What the control plane uses besides its two ports."""
 
     bus: Bus
     store: Store
@@ -140,7 +140,7 @@ class ControlPlane(JobWatcher):
             ready()
 
     def _take_over(self) -> None:
-        """What the life before left: everything is reconciled, and what it may not have said is said again."""
+        """Goes on where the life before ended: every job is reconciled, and facts that may not have been said are."""
         for key in self._jobs.live_keys():
             job = self._jobs.live(key)
             if isinstance(job, GenerationJob):
@@ -209,7 +209,7 @@ class ControlPlane(JobWatcher):
                 await self._orders.say_stop(beat.uid, beat.attempt)
 
     def on_pool_changed(self, pool: str) -> None:
-        """Those who wait for it learn why."""
+        """Jobs that wait for a worker of the pool are reconciled, so that their statuses say why they wait."""
         waiting = self.accounting.queue.waiting_for_worker(pool)
         for key, _ in zip(waiting, range(_TOLD_TO_WAIT), strict=False):
             self._queue.add(key)
@@ -218,7 +218,7 @@ class ControlPlane(JobWatcher):
     # ── faults of ours ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_failure(self, key: Key, error: Exception, failures: int) -> None:
-        """Neither ends the process nor goes untold: in the log each time, and by the job when it lasts."""
+        """A fault neither ends the process nor goes untold: the log has it each time, the job's status if it lasts."""
         why = str(error) or repr(error)
         if isinstance(error, LATER):
             log.warning("reconcile failed", job=key[1], namespace=key[0], error=why, failures=failures)

@@ -1,4 +1,4 @@
-"""What happens by itself: workers fall silent, orders get lost, finished jobs expire."""
+"""What time brings without a message: workers fall silent, orders get lost, finished jobs expire."""
 
 import time
 from dataclasses import dataclass

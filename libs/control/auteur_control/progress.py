@@ -1,5 +1,5 @@
-"""Progress and places in the queue, on their way into statuses: at most once a second a job, and so many a second over
-all. Status is for those who look, events are for those who watch.
+"""Writes progress and places in the queue into statuses: at most once a second a job, and so many a second over all.
+Status is for those who look, events are for those who watch.
 """
 
 from auteur_contracts.events import Envelope, Previewed, Progressed

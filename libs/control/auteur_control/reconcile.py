@@ -150,7 +150,7 @@ class JobReconciler:
         return job.status
 
     def give_turns(self, *, without: Key | None = None) -> None:
-        """While somebody can carry the next job. Those that got a turn are reconciled; `without`: but not this one."""
+        """Gives turns while the next job can be carried; jobs that got one are reconciled, except `without`."""
         for key in self._accounting.give_turns():
             if key != without:
                 self._queue.add(key)
