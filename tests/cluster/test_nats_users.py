@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from auteur_contracts import names, subjects
+from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.errors import Unavailable
 from auteur_contracts.orders import ClaimRefused, RefusalReason
 from auteur_contracts.subjects import (
@@ -257,11 +257,11 @@ def _ready(port: int) -> bool:
 
 
 async def test_the_gateway_reads_the_catalogue(users: Users) -> None:
-    key = names.catalogue_key(OWN)
-    assert await users.gateway.get_document(names.CATALOGUE_BUCKET, key) is None
-    await users.operator.put_document(names.CATALOGUE_BUCKET, key, b"[]")
-    assert await users.gateway.get_document(names.CATALOGUE_BUCKET, key) == b"[]"
-    assert await users.gateway.get_document(names.CATALOGUE_BUCKET, "runners.nowhere") is None
+    key = catalogue.key(OWN)
+    assert await users.gateway.get_document(catalogue.BUCKET, key) is None
+    await users.operator.put_document(catalogue.BUCKET, key, b"[]")
+    assert await users.gateway.get_document(catalogue.BUCKET, key) == b"[]"
+    assert await users.gateway.get_document(catalogue.BUCKET, "runners.nowhere") is None
 
 
 async def test_workers_and_gateways_get_over_streams_that_somebody_else_has_to_make(users: Users) -> None:
@@ -287,7 +287,7 @@ NOT_A_WORKERS = [
     str(Work(POOL, "u1")),
     str(CancelSignal("u1", 1)),
     str(JobQuery(OWN, "list")),
-    f"$KV.{names.CATALOGUE_BUCKET}.{names.catalogue_key(OWN)}",
+    f"$KV.{catalogue.BUCKET}.{catalogue.key(OWN)}",
 ]
 NOT_A_GATEWAYS = [
     *(fact(each) for each in Fact),
@@ -298,7 +298,7 @@ NOT_A_GATEWAYS = [
     str(CancelSignal("u1", 1)),
     str(Claim(OWN)),
     str(Heartbeat(POOL, "pod-1")),
-    f"$KV.{names.CATALOGUE_BUCKET}.{names.catalogue_key(OWN)}",
+    f"$KV.{catalogue.BUCKET}.{catalogue.key(OWN)}",
 ]
 
 

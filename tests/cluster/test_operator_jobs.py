@@ -18,6 +18,7 @@ from auteur_kit.store import Store
 from tests.support.cluster.kwok import End, ends
 from tests.support.cluster.operators import Here, Operated, job, masked, message, runner
 from tests.support.golden import assert_golden
+from tests.support.objects import put
 from tests.support.scripted import Facts
 from tests.support.waiting import eventually
 
@@ -287,7 +288,7 @@ async def _put_result(store: Store, one: GenerationJob, path: Path) -> None:
     )
     text = report.model_dump_json(exclude={"token"}).encode()
     await asyncio.to_thread(path.write_bytes, text)
-    await store.put_file(f"{prefix}{names.RESULT_NAME}", path, "application/json")
+    await put(store, f"{prefix}{names.RESULT_NAME}", path, "application/json")
 
 
 async def test_a_pod_that_ended_well_and_said_nothing(operated: Operated, here: Here) -> None:

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
-from auteur_contracts import names, subjects
-from auteur_contracts.commands import Cancel, Delete, GetJob, GotJob, ListedJobs, ListJobs, Submit
+from auteur_contracts import catalogue, names, subjects
+from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Submit
 from auteur_contracts.events import Envelope, Rejected
 from auteur_contracts.resources import Failure, FunctionRunner, GenerationJob, GenerationJobSpec, ObjectMeta
 from auteur_contracts.subjects import Verb
@@ -20,11 +20,11 @@ from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.kubectl import Kubectl
 from tests.support.cluster.kwok import End
 from tests.support.cluster.operators import Here, Operated, job, message, runner
+from tests.support.objects import keys
 from tests.support.scripted import Facts
 from tests.support.waiting import eventually
 
 OPERATOR = {"max_active_per_namespace": "2"}
-_CATALOGUE: TypeAdapter[tuple[FunctionRunner, ...]] = TypeAdapter(tuple[FunctionRunner, ...])
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ async def there(kubectl: Kubectl, api: httpx.AsyncClient) -> AsyncIterator[Here]
     kubectl("delete", "namespace", name, "--wait=false")
 
 
-async def catalogue(bus: Bus, namespace: str) -> tuple[FunctionRunner, ...]:
-    document = await bus.get_document(names.CATALOGUE_BUCKET, names.catalogue_key(namespace))
-    return _CATALOGUE.validate_json(document) if document else ()
+async def known_runners(bus: Bus, namespace: str) -> tuple[FunctionRunner, ...]:
+    document = await bus.get_document(catalogue.BUCKET, catalogue.key(namespace))
+    return catalogue.decode(document).runners if document else ()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def enabled(operated: Operated, operated_bus: Bus, here: Here) -> Here:
     await here.make(runner("diffusion", here.name))
 
     async def is_known() -> bool:
-        return [each.metadata.name for each in await catalogue(operated_bus, here.name)] == ["diffusion"]
+        return [each.metadata.name for each in await known_runners(operated_bus, here.name)] == ["diffusion"]
 
     await eventually(is_known, "the catalogue of the namespace")
     return here
@@ -143,6 +143,11 @@ async def rejection(facts: Facts, name: str) -> Envelope:
     return await eventually(found, f"{name} to be rejected")
 
 
+async def listed_jobs(bus: Bus, namespace: str, *named: str) -> ListedJobs:
+    data = await bus.request(subjects.JobQuery(namespace, "list"), ListJobs(names=named))
+    return ListedJobs.model_validate_json(data)
+
+
 async def test_submitted_run_and_asked_about(enabled: Here, operated_bus: Bus, facts: Facts) -> None:
     one = asked(enabled.name, "alley")
     await told(operated_bus, enabled.name, "alley", Verb.SUBMIT, Submit(job=one))
@@ -152,18 +157,12 @@ async def test_submitted_run_and_asked_about(enabled: Here, operated_bus: Bus, f
     said = [fact for fact in facts.of("alley") if fact in ("accepted", "dispatched", "succeeded")]
     assert said == ["accepted", "dispatched", "succeeded"]
 
-    got = GotJob.model_validate_json(
-        await operated_bus.request(subjects.JobQuery(enabled.name, "get"), GetJob(name="alley"))
-    ).found
-    assert got is not None
+    listed = await listed_jobs(operated_bus, enabled.name)
+    (got,) = listed.items
     assert (got.job.metadata.uid, got.job.status.phase) == (made.metadata.uid, made.status.phase)
     assert str(got.version) == made.metadata.resource_version
-    listed = ListedJobs.model_validate_json(
-        await operated_bus.request(subjects.JobQuery(enabled.name, "list"), ListJobs())
-    )
-    assert [each.job.metadata.name for each in listed.items] == ["alley"]
-    nothing = await operated_bus.request(subjects.JobQuery(enabled.name, "get"), GetJob(name="pier"))
-    assert GotJob.model_validate_json(nothing).found is None
+    assert await listed_jobs(operated_bus, enabled.name, "alley", "pier") == listed
+    assert await listed_jobs(operated_bus, enabled.name, "pier") == ListedJobs()
 
 
 async def test_a_namespace_that_was_not_let_in(
@@ -254,7 +253,7 @@ async def test_deleted_by_command_with_its_files(operated: Operated, enabled: He
     await enabled.until_gone("GenerationJob", "alley")
     store = Store(operated.store)
     try:
-        assert await store.list(names.job_prefix(enabled.name, "default", made.metadata.uid)) == []
+        assert await keys(store, names.job_prefix(enabled.name, "default", made.metadata.uid)) == []
     finally:
         store.close()
 
@@ -280,7 +279,7 @@ async def test_what_the_api_server_refuses_is_rejected(enabled: Here, operated_b
 async def test_the_catalogue_follows_the_runners(operated: Operated, enabled: Here, operated_bus: Bus) -> None:
     def says(check: Callable[[list[str]], bool]) -> Callable[[], object]:
         async def so() -> bool:
-            return check([each.metadata.name for each in await catalogue(operated_bus, enabled.name)])
+            return check([each.metadata.name for each in await known_runners(operated_bus, enabled.name)])
 
         return so
 
@@ -288,7 +287,7 @@ async def test_the_catalogue_follows_the_runners(operated: Operated, enabled: He
     await home.make(runner("shared", operated.home), runner("diffusion", operated.home))
     try:
         await eventually(says(lambda found: found == ["diffusion", "shared"]), "the operator's own runners")
-        own = (await catalogue(operated_bus, enabled.name))[0]
+        own = (await known_runners(operated_bus, enabled.name))[0]
         assert own.metadata.namespace == enabled.name
         await enabled.make(job("alley", enabled.name, runner="shared"))
         await enabled.until("alley", Succeeded="True/OutputsCommitted")

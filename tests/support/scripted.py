@@ -76,6 +76,7 @@ async def submit(bus: Bus, job: GenerationJob) -> None:
 
 
 async def find(bus: Bus, name: str) -> Snapshot | None:
+    """A job as the control plane has it."""
     data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "list"), ListJobs(names=(name,)))
     return next(iter(ListedJobs.model_validate_json(data).items), None)
 
@@ -106,10 +107,13 @@ class ScriptedWorker:
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self.state = WorkerState.READY
         self.message = ""
+        self.heartbeats = True
         self._busy_with: tuple[str, int] = ("", 0)
         self._sequence = 0
 
     async def beat(self) -> None:
+        if not self.heartbeats:
+            return
         self._sequence += 1
         uid, attempt = self._busy_with
         beat = Heartbeat(

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from auteur_operator.leadership import Replica
 from auteur_operator.metrics import Metrics
 from auteur_operator.resources import ClusterJobs
 from auteur_operator.settings import OperatorSettings, Settings
+from tests.support.background import running
 from tests.support.memory_cluster import MemoryCluster
 from tests.support.memory_objects import Change
 from tests.support.scripted import ECHO, register
@@ -68,22 +69,6 @@ class Shell(ABC):
         """What is true cannot be written inside the block."""
 
 
-@asynccontextmanager
-async def _alive(work: Coroutine[Any, Any, None], up: asyncio.Event) -> AsyncIterator[None]:
-    """Until it has said that it is up, and then for the block."""
-    task, ready = asyncio.create_task(work), asyncio.create_task(up.wait())
-    try:
-        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        yield
-    finally:
-        ready.cancel()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 class InMemory(Shell):
     def __init__(self, nats: NatsSettings, store: Store) -> None:
         self._nats = nats
@@ -96,7 +81,7 @@ class InMemory(Shell):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        fleet, up = Fleet(), asyncio.Event()
+        fleet = Fleet()
         self._jobs.forget_watchers()
         carriers = GivenRunners(fleet, names.DEFAULT_NAMESPACE, *self._runners.values())
         settings = ControlSettings(
@@ -109,7 +94,7 @@ class InMemory(Shell):
             await bus.ensure_streams()
             outside = Outside(bus, self._store, utc_now)
             control = ControlPlane(outside, self._jobs, carriers, fleet, WorkQueue(), settings)
-            async with _alive(control.run(ready=up.set), up):
+            async with running(lambda ready: control.run(ready=ready)):
                 yield
 
     @asynccontextmanager
@@ -149,12 +134,11 @@ class OnOneMachine(Shell):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        up = asyncio.Event()
         _GatedTable.gate.set()
         table = self._open()
         async with Bus.connect(self._nats, name="engine", owns_streams=True) as bus:
             outside = Outside(bus, self._store, utc_now)
-            async with _alive(run_engine(outside, table, self._settings, ready=up.set), up):
+            async with running(lambda ready: run_engine(outside, table, self._settings, ready=ready)):
                 yield
         table.close()
 

@@ -24,9 +24,9 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from auteur_client.errors import Refusal, Unreachable, error_of
+from auteur_client.errors import Unreachable, error_of
 from auteur_client.retry import RETRIED_STATUS, Patience, retry_after
-from auteur_client.stream import EventStream, Source
+from auteur_client.stream import EventStream, Source, refusal_of
 from auteur_contracts.errors import AuteurError
 from auteur_contracts.model import JsonObject
 from auteur_contracts.vocabulary import ApiStatus
@@ -327,8 +327,7 @@ def _job(name: str) -> str:
 
 def _checked(answer: httpx.Response) -> httpx.Response:
     if not answer.is_success:
-        request_id = answer.headers.get("x-request-id", "")
-        raise error_of(Refusal(answer.status_code, answer.read(), str(answer.url), request_id))
+        raise error_of(refusal_of(answer))
     return answer
 
 

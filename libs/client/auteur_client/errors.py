@@ -55,6 +55,8 @@ class Refusal:
     url: str
     request_id: str = ""
     """From the header, for answers without a body of ours."""
+    retry_after: float | None = None
+    """Seconds after which to ask again, by its header."""
 
 
 _CLASSES: dict[int, type[AuteurError]] = {
@@ -93,6 +95,7 @@ def error_of(refusal: Refusal) -> AuteurError:
     error = _CLASSES.get(status, AuteurError)(reply.error.message, code=code)
     error.details = reply.error.details
     error.request_id = reply.request_id or refusal.request_id
+    error.retry_after = refusal.retry_after
     return error
 
 

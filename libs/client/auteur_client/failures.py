@@ -1,6 +1,7 @@
 """What an error means at the terminal: an exit code, a sentence and what to do. Pure."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from pydantic import ValidationError
 from typer.exceptions import TyperException
@@ -52,8 +53,11 @@ def exit_code_of_error(error: Exception) -> ExitCode:
 
 
 def complaint_of(error: AuteurError) -> Complaint:
+    """With what led to it, where the server says so, and the request to look for in its log, where it is its fault."""
     message = error.message
-    if error.code is Code.INTERNAL and error.request_id:
+    if isinstance(cause := error.details.get("cause"), str):
+        message = f"{message} (cause: {cause})"
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and error.request_id:
         message = f"{message} (request {error.request_id})"
     return Complaint(exit_code_of_error(error), message, _hint(error))
 
@@ -66,7 +70,10 @@ def _hint(error: AuteurError) -> str:
         return "is it running? start it with: auteur up"
     if isinstance(error, FinishTimeout):
         return "the job goes on; look again: auteur watch NAME"
-    return _HINTS.get(error.code, "")
+    hint = _HINTS.get(error.code, "")
+    if error.request_id and error.retry_after:  # as the server said, not as a table of ours guesses
+        hint = f"{hint} (it says: in {error.retry_after:g} s)".lstrip()
+    return hint
 
 
 def complaint_of_values(error: ValidationError, *, where: str = "") -> Complaint:

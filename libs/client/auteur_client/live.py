@@ -7,7 +7,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from auteur_client.render import PHASE_STYLES, fraction_of, job_table
+from auteur_client.render import fraction_of, job_table
+from auteur_client.table import PHASE_STYLES
 from auteur_client.terminal import printable
 from auteur_contracts.web.http import GenerationReply
 

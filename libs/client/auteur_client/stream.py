@@ -11,8 +11,9 @@ import httpx
 from pydantic import ValidationError
 
 from auteur_client.errors import Refusal, Unreachable, error_of
-from auteur_client.retry import RETRIED_STATUS, Patience
+from auteur_client.retry import RETRIED_STATUS, Patience, retry_after
 from auteur_client.sse import ServerSent, parse_events
+from auteur_contracts.errors import AuteurError
 
 Item = TypeVar("Item")
 
@@ -64,6 +65,7 @@ class EventStream(Generic[Item]):
         failures = quiet = 0
         while not self._closed.is_set():
             self._accepted = self._received = False
+            advised: float | None = None
             try:
                 for sent in self._connection():
                     if sent.event == self._source.end_event:
@@ -72,16 +74,16 @@ class EventStream(Generic[Item]):
                 problem = "the server ended the stream"
             except httpx.TransportError as error:
                 problem = str(error) or type(error).__name__
-            except _Busy as busy:
-                problem = str(busy)
+            except _BusyError as busy:
+                problem, advised = str(busy.error), busy.error.retry_after
             # A connection that was accepted shows that the server is there, so only refusals in a row count as
             # failures. A server that accepts and closes again and again without an event is still asked ever more
             # slowly.
             failures = 0 if self._accepted else failures + 1
             quiet = 1 if self._received else quiet + 1
-            if self._source.patience.wait(failures) is None and not self._closed.is_set():
+            if self._source.patience.wait(failures, advised=advised) is None and not self._closed.is_set():
                 raise Unreachable(f"the stream {self._source.url} of {self._http.base_url} is lost: {problem}")
-            self._sleep(self._source.patience.wait(min(quiet, self._source.patience.tries - 1)) or 0.0)
+            self._sleep(self._source.patience.wait(min(quiet, self._source.patience.tries - 1), advised=advised) or 0.0)
 
     def _connection(self) -> Iterator[ServerSent]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
@@ -93,9 +95,9 @@ class EventStream(Generic[Item]):
             "GET", self._source.url, params=dict(self._source.query), headers=headers, timeout=timeout
         ) as answer:
             if answer.status_code in RETRIED_STATUS:
-                raise _Busy(f"the server answered {answer.status_code}")
+                raise _BusyError(error_of(refusal_of(answer)))
             if not answer.is_success:
-                raise error_of(Refusal(answer.status_code, answer.read(), str(answer.url)))
+                raise error_of(refusal_of(answer))
             self._accepted = True
             self._open = answer
             try:
@@ -129,8 +131,17 @@ class EventStream(Generic[Item]):
             return  # a kind of message that a newer server has
 
 
-class _Busy(Exception):
+class _BusyError(Exception):
     """The server is there and asks to come back later."""
+
+    def __init__(self, error: AuteurError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def refusal_of(answer: httpx.Response) -> Refusal:
+    request_id = answer.headers.get("x-request-id", "")
+    return Refusal(answer.status_code, answer.read(), str(answer.url), request_id, retry_after(answer.headers))
 
 
 def _shut_down(answer: httpx.Response) -> None:

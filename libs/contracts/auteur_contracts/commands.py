@@ -37,20 +37,10 @@ class Delete(TolerantModel):
 
 
 class Snapshot(TolerantModel):
-    """A job as the truth has it: the answer to `job.get`, and one line of `job.list`."""
+    """A job as the truth has it: one line of the answer to `job.list`."""
 
     job: GenerationJob
     version: int
-
-
-class GetJob(TolerantModel):
-    name: str
-
-
-class GotJob(TolerantModel):
-    """`found` is None where the truth has no such job."""
-
-    found: Snapshot | None = None
 
 
 class ListJobs(TolerantModel):

@@ -32,7 +32,6 @@ ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PROJECT = "default"
-CATALOGUE_BUCKET = "catalogue"
 HOLD_ARCHIVE = "archive"
 """In `status.holds` until a gateway has the record of the finished job."""
 RESULT_NAME = "result.json"
@@ -69,10 +68,6 @@ class TierPool:
     @property
     def deployment(self) -> str:
         return f"{self.runner}-{self.quality}"
-
-
-def catalogue_key(namespace: str) -> str:
-    return f"runners.{namespace}"
 
 
 def attempt_name(job: str, attempt: int) -> str:

@@ -75,6 +75,7 @@ class FairQueue:
         """pool → how many wait for a worker of it"""
         self._active: defaultdict[str, set[str]] = defaultdict(set)
         """namespace → uids of its active jobs"""
+        self._arrivals = 0
         self._total = 0
         self._turns = 0
         self._last_turn: dict[str, int] = {}
@@ -87,7 +88,8 @@ class FairQueue:
         uid, queue = job.metadata.uid, _queue_key(job)
         if queue is None or uid in self._standing:
             return
-        self._queues[job.metadata.namespace].setdefault(queue, WaitingQueue()).join(job)
+        self._queues[job.metadata.namespace].setdefault(queue, WaitingQueue()).join(job, self._arrivals)
+        self._arrivals += 1
         self._standing[uid] = (job.key, queue)
         if not queue.own_pod:
             self._waiting[queue.pool] += 1

@@ -16,6 +16,7 @@ from auteur_control.resources import Expired, Key, Patch, R, Resources, StatusT,
 from auteur_kit.clock import Clock
 from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.fleet import Fleet
+from auteur_lifecycle.refusal import Refusal
 
 
 class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
@@ -155,6 +156,8 @@ class GivenRunners(Carriers):
         self._fleet = fleet
         self._namespace = namespace
         self.runners = runners
+        self.refusal: Refusal | None = None
+        """Why no namespace takes jobs."""
 
     def catalogue(self, namespace: str) -> Catalogue:  # noqa: ARG002  # the same for all
         return tuple(self._with_readiness(runner) for runner in self.runners)
@@ -165,6 +168,9 @@ class GivenRunners(Carriers):
     def _with_readiness(self, runner: FunctionRunner) -> FunctionRunner:
         beats = self._fleet.of_runner(runner.metadata.name)
         return runner.model_copy(update={"status": readiness([TierSeen(tier, beats) for tier in runner.spec.tiers])})
+
+    def refuses(self, namespace: str) -> Refusal | None:  # noqa: ARG002  # the same for all
+        return self.refusal
 
     def bars(self, job: GenerationJob, now: datetime) -> GenerationJobStatus | None:  # noqa: ARG002
         return None

@@ -9,12 +9,11 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
@@ -48,16 +47,6 @@ class LinkRefused(AuteurError):
     """A link or form is not (or no longer) good: expired, or signed for something else."""
 
     default_code = Code.FORBIDDEN
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What the store knows of an object."""
-
-    key: str
-    bytes: int
-    media_type: str
-    modified: datetime | None
 
 
 def _client(settings: StoreSettings, url: str, pool: urllib3.PoolManager) -> Minio:
@@ -121,21 +110,6 @@ class Store:
         if not await self._run(lambda: self._minio.bucket_exists(self.bucket)):
             raise Unavailable(f"the bucket {self.bucket} does not exist")
 
-    async def put_file(self, key: str, path: Path, media_type: str) -> None:
-        """A file that cannot be read is an OSError."""
-
-        def put() -> None:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                self._minio.put_object(self.bucket, key, file, size, content_type=media_type)
-
-        await self._run(put)
-
-    async def stat(self, key: str) -> Stored:
-        """Raises NotFound."""
-        found = await self._run(lambda: self._minio.stat_object(self.bucket, key))
-        return Stored(key, found.size or 0, found.content_type or "application/octet-stream", found.last_modified)
-
     async def read(self, key: str, *, limit: int = 1024**2) -> bytes:
         """A small object whole. Raises NotFound, and InvalidRequest when it is larger than `limit` bytes."""
 
@@ -151,26 +125,6 @@ class Store:
         if len(data) > limit:
             raise InvalidRequest(f"{key} is larger than {limit} bytes", key=key)
         return data
-
-    async def stream(self, key: str) -> AsyncIterator[bytes]:
-        """An object in chunks, never whole in memory. Raises NotFound before the first chunk."""
-        response = await self._run(lambda: self._minio.get_object(self.bucket, key))
-        try:
-            while chunk := await self._run(lambda: response.read(_CHUNK)):
-                yield bytes(chunk)
-        finally:
-            response.close()
-            response.release_conn()
-
-    async def list(self, prefix: str, *, limit: int = 1000) -> list[Stored]:
-        def walk() -> list[Stored]:
-            found: Iterator[Any] = self._minio.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return [
-                Stored(item.object_name, item.size or 0, item.content_type or "", item.last_modified)
-                for item, _ in zip(found, range(limit), strict=False)
-            ]
-
-        return await self._run(walk)
 
     async def delete_prefix(self, prefix: str) -> int:
         """Deletes everything below `prefix` (which must end with a slash); returns how many objects that was. Raises

@@ -12,13 +12,15 @@ class Place(NamedTuple):
 
     rank: int
     created: float
-    """Unix time."""
+    """Unix time. On a cluster whole seconds."""
+    arrival: int
+    """Which of all it was to join: decides between those of one second."""
     uid: str
 
 
-def place_of(job: GenerationJob) -> Place:
+def place_of(job: GenerationJob, arrival: int = 0) -> Place:
     created = job.metadata.creation_timestamp
-    return Place(job.spec.priority.rank, created.timestamp() if created else 0.0, job.metadata.uid)
+    return Place(job.spec.priority.rank, created.timestamp() if created else 0.0, arrival, job.metadata.uid)
 
 
 @dataclass
@@ -32,10 +34,10 @@ class WaitingQueue:
     def __contains__(self, uid: str) -> bool:
         return uid in self._by_uid
 
-    def join(self, job: GenerationJob) -> None:
+    def join(self, job: GenerationJob, arrival: int = 0) -> None:
         """Joining twice keeps the first place."""
         if job.metadata.uid not in self._by_uid:
-            place = place_of(job)
+            place = place_of(job, arrival)
             insort(self._places, place)
             self._by_uid[job.metadata.uid] = place
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auteur_contracts.errors import Unavailable
+from auteur_sql.faults import cause_of
 
 
 class Reader:
@@ -19,7 +20,7 @@ class Reader:
             async with self._engine.connect() as connection:
                 return (await connection.execute(query)).mappings().all()
         except (DBAPIError, OSError) as error:
-            raise Unavailable("the database does not answer; try again") from error
+            raise Unavailable("the database does not answer; try again", cause=cause_of(error)) from error
 
     async def values(self, query: Executable) -> Sequence[Any]:
         """Of a query of one column."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auteur_contracts.errors import AuteurError, Conflict, Unavailable
 from auteur_kit.logs import get_logger
+from auteur_sql.faults import cause_of
 
 log = get_logger()
 T = TypeVar("T")
@@ -121,7 +122,7 @@ def _translate(error: Exception) -> Exception:
         case IntegrityError():
             said: AuteurError = Conflict("the name was taken just now; choose another or try again")
         case DBAPIError() | OSError():
-            said = Unavailable("the database does not take writes; try again")
+            said = Unavailable("the database does not take writes; try again", cause=cause_of(error))
         case _:
             return error
     said.__cause__ = error

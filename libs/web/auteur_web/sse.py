@@ -1,11 +1,12 @@
-"""Server-sent events: a response that notices when its reader has gone."""
+"""Server-sent events. The response is Starlette's, which notices when its reader has gone; ours are the form of an
+event and that a stream's generator ends with its reader.
+"""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from auteur_kit.logs import get_logger
 
@@ -25,36 +26,26 @@ def place(cursor: str) -> bytes:
     return f"id: {cursor}\n\n".encode()
 
 
-class EventStream(Response):
+class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes], headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(headers={**_HEADERS, **(headers or {})})
-        del self.headers["content-length"]
-        self._events = events
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        self._chunks = _opened(events)
+        super().__init__(self._chunks, headers=_HEADERS)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sending = asyncio.create_task(self._send(send), name="event stream")
-        reading = asyncio.create_task(_gone(receive), name="event stream reader")
+    async def stream_response(self, send: Send) -> None:
         try:
-            await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, reading):
-                task.cancel()
-            for result in await asyncio.gather(sending, reading, return_exceptions=True):
-                if isinstance(result, Exception) and not isinstance(result, OSError):  # that is a client that left
-                    log.error("event stream failed", path=scope["path"], exc_info=result)
-
-    async def _send(self, send: Send) -> None:
-        # Headers leave with the first body part: a comment opens the stream at once.
-        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        async with contextlib.aclosing(self._events) as events:  # now, not when the garbage is collected
-            async for chunk in events:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with contextlib.aclosing(self._chunks):  # now, not when the garbage is collected
+                await super().stream_response(send)
+        except OSError:  # the reader has left
+            return
+        except Exception:  # an answer that has begun cannot become an error: its connection ends
+            log.exception("event stream failed")
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _opened(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Headers leave with the first body part: a comment opens the stream at once."""
+    yield b": open\n\n"
+    async with contextlib.aclosing(events):
+        async for chunk in events:
+            yield chunk

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from pydantic import ValidationError
 
 from auteur_contracts.events import Envelope, Progressed
-from auteur_contracts.subjects import TERMINAL_FACTS
+from auteur_contracts.subjects import JOB, TERMINAL_FACTS
 from auteur_gateway.cursor import Cursor, Place, places
 from auteur_gateway.messages import messages_of
 from auteur_kit.bus import Delivery, EventLog, Position
@@ -46,7 +46,7 @@ class Progresses:
 
 
 def parse_fact(delivery: Delivery) -> Envelope | None:
-    """None for what is no fact of a job, or one of a later version."""
+    """None for what is no fact of ours, or one of a later version."""
     try:
         return Envelope.model_validate_json(delivery.data)
     except ValidationError as error:
@@ -166,7 +166,7 @@ class Hub:
     async def run(
         self, note: Callable[[Envelope], None], on_reset: Callable[[], Awaitable[None]], namespace: str
     ) -> None:
-        """Follows the event stream until cancelled. `note` hears each fact of the namespace before sockets do."""
+        """Follows the event stream until cancelled. `note` hears each job's fact of the namespace before sockets do."""
 
         async def handle(batch: list[Delivery], epoch: str) -> None:
             for delivery in batch:
@@ -174,8 +174,10 @@ class Hub:
                 self.last = delivery.sequence
                 if fact is None or fact.namespace != namespace:
                     continue
-                note(fact)
-                self._publish(fact, epoch, delivery.sequence)
+                if fact.data.kind == JOB:
+                    note(fact)
+                    self._tell_followers(fact)
+                self.publish(fact, epoch, delivery.sequence)
 
         async def reset(here: Position) -> None:
             self.epoch, self.last = here.epoch, here.last
@@ -188,9 +190,12 @@ class Hub:
 
         await self._events.follow(handle, reset)
 
-    def _publish(self, fact: Envelope, epoch: str, sequence: int) -> None:
+    def _tell_followers(self, fact: Envelope) -> None:
         for listener in self._listeners.get(fact.name, ()):
             listener.tell(fact)
+
+    def publish(self, fact: Envelope, epoch: str, sequence: int) -> None:
+        """To the sockets of its project, whatever kind of resource it is about; one without messages says nothing."""
         sockets = self._sockets.get(fact.project)
         if not sockets:
             self._progresses.after(fact)

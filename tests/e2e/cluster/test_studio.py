@@ -27,6 +27,7 @@ from tests.support.cluster.helm import Helm
 from tests.support.cluster.network import ADDRESS
 from tests.support.cluster.node import NodeRig
 from tests.support.cluster.studio import Studio, Values, echo_job, everything, tier
+from tests.support.objects import keys
 from tests.support.servers import minio_argv, minio_environment
 from tests.support.waiting import wait_for
 
@@ -387,9 +388,9 @@ class Flight:
     async def _stored(self, uids: set[str]) -> tuple[Counter[str], set[str]]:
         """How many attempts of each job have told how they ended, and the files that they left."""
         store = self.studio.store()
-        keys = [each.key for each in await store.list(f"{self.studio.jobs_in}/", limit=10_000)]
+        found_keys = await keys(store, f"{self.studio.jobs_in}/")
         store.close()
-        found = {key: attempt for key in keys if (attempt := AttemptPrefix.parse(key)) and attempt.uid in uids}
+        found = {key: attempt for key in found_keys if (attempt := AttemptPrefix.parse(key)) and attempt.uid in uids}
         results = {key for key in found if key.endswith(f"/{RESULT_NAME}")}
         return Counter(found[key].uid for key in results), set(found) - results
 

@@ -12,7 +12,7 @@ from auteur_client.actions.show import save
 from auteur_client.client import Client, JobFilter
 from auteur_client.errors import Unreachable
 from auteur_client.retry import Patience
-from auteur_contracts.errors import AuteurError, Busy, Code, InvalidRequest, NotFound
+from auteur_contracts.errors import AuteurError, Busy, Code, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.vocabulary import ApiStatus, Phase
 from auteur_contracts.web.http import CreateGeneration
 from auteur_contracts.web.socket import ProgressMessage
@@ -72,12 +72,33 @@ def test_two_submissions_have_two_keys(server: ScriptedServer, client: Client) -
 
 
 def test_a_busy_server_says_when_to_come_back(server: ScriptedServer, client: Client, waits: list[float]) -> None:
-    full = refused(429, "queue_full", "100 jobs are waiting.", **{"Retry-After": "2"})
+    full = refused(429, "queue_full", "100 jobs are waiting.", **{"Retry-After": "12"})
     server.script["POST", "/v1/generations"] = [full, told(CREATED, 202)]
 
     client.create(CreateGeneration(prompt="a ring"))
 
-    assert waits == [2.0]
+    assert waits == [12.0]
+
+
+def test_a_server_that_is_away_for_long_is_reported_at_once(
+    server: ScriptedServer, client: Client, waits: list[float]
+) -> None:
+    server.script["POST", "/v1/generations"] = [refused(503, "unavailable", "Upgrading.", **{"Retry-After": "600"})]
+
+    with pytest.raises(Unavailable, match="Upgrading") as away:
+        client.create(CreateGeneration(prompt="a ring"))
+
+    assert (away.value.retry_after, waits) == (600.0, [])
+
+
+def test_a_stream_comes_back_when_it_is_told_to(server: ScriptedServer, client: Client, waits: list[float]) -> None:
+    server.script["GET", "/v1/generations/ring/logs"] = [
+        refused(503, "unavailable", "Starting.", **{"Retry-After": "7"}),
+        streamed("event: end\ndata: {}"),
+    ]
+
+    assert list(client.logs("ring")) == []
+    assert waits == [7.0]
 
 
 def test_a_server_that_stays_busy_is_reported(server: ScriptedServer, client: Client, waits: list[float]) -> None:

@@ -18,6 +18,7 @@ from auteur_operator.prerequisites import Prerequisites
 from auteur_operator.settings import OperatorSettings
 from tests.support.memory_cluster import MemoryCluster
 from tests.support.memory_objects import Json
+from tests.support.objects import put
 from tests.unit.cluster_operator.making import dispatched, plan_of, raw_runner, report, runner, word
 
 JOBS, PODS = path_of("batch/v1", "jobs", "film"), path_of("v1", "pods", "film")
@@ -34,7 +35,7 @@ class Attempt:
         self.job: GenerationJob = dispatched()
         self.world = ObjectCache(home="studio")
         self.world.take_runner(raw_runner())
-        prerequisites = Prerequisites(self.cluster, self.world, OperatorSettings(), nats_url="nats://nats:4222")
+        prerequisites = Prerequisites(self.cluster, self.world, OperatorSettings(), SURROUNDINGS)
         self.lookups = Lookups(self.cluster, store, self.world, prerequisites)
         self.store = store
         self.made: Json = {}
@@ -53,7 +54,7 @@ class Attempt:
     async def leave_result(self, folder: Path, text: bytes) -> None:
         prefix = names.AttemptPrefix("film", self.job.spec.project, self.job.metadata.uid, 1)
         (folder / names.RESULT_NAME).write_bytes(text)
-        await self.store.put_file(f"{prefix}{names.RESULT_NAME}", folder / names.RESULT_NAME, "application/json")
+        await put(self.store, f"{prefix}{names.RESULT_NAME}", folder / names.RESULT_NAME, "application/json")
 
     async def outcome(self) -> AttemptOutcome:
         """As the reconciler finds it when it knows nothing."""

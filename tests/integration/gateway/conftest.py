@@ -15,8 +15,9 @@ from auteur_gateway.context import Context
 from auteur_gateway.settings import GatewaySettings, Settings
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_kit.store import Store
 from auteur_web.server import make_server
-from tests.integration.gateway.engine import PlayedEngine
+from tests.support.memory_control import MemoryControl, running_control
 from tests.support.waiting import eventually
 
 
@@ -79,13 +80,13 @@ def settings_for(nats_settings: NatsSettings, store_settings: StoreSettings) -> 
 
 
 @pytest.fixture
-async def engine(bus: Bus) -> AsyncIterator[PlayedEngine]:
-    async with PlayedEngine(bus).running() as running:
+async def control(bus: Bus, nats_settings: NatsSettings, store: Store) -> AsyncIterator[MemoryControl]:
+    async with running_control(nats_settings, store) as running:
         yield running
 
 
 @pytest.fixture
-async def gateway(engine: PlayedEngine, database_url: str, settings_for: SettingsFactory) -> AsyncIterator[Running]:
+async def gateway(control: MemoryControl, database_url: str, settings_for: SettingsFactory) -> AsyncIterator[Running]:
     """On both databases: for what depends on them."""
     async with serving(settings_for(database_url)) as running:
         await eventually(lambda: running.context.catalogue.runners, "the catalogue")
@@ -93,7 +94,9 @@ async def gateway(engine: PlayedEngine, database_url: str, settings_for: Setting
 
 
 @pytest.fixture
-async def light_gateway(engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory) -> AsyncIterator[Running]:
+async def light_gateway(
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory
+) -> AsyncIterator[Running]:
     """On SQLite only: for what does not."""
     async with serving(settings_for(sqlite_url)) as running:
         await eventually(lambda: running.context.catalogue.runners, "the catalogue")

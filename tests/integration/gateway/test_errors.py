@@ -1,6 +1,8 @@
 """What is wrong is said clearly, in one shape, and leaves no trace in the queue."""
 
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import httpx
@@ -10,7 +12,7 @@ from auteur_contracts.subjects import Verb
 from auteur_gateway.database.repository import Repository
 from auteur_kit.bus import Bus
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
-from tests.integration.gateway.engine import PlayedEngine, echo_runner
+from tests.support.memory_control import MemoryControl, echo_runner
 from tests.support.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
@@ -55,24 +57,24 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     ],
 )
 async def test_a_wrong_request_is_named(
-    light_gateway: Running, engine: PlayedEngine, body: bytes, status: int, code: str, says: str
+    light_gateway: Running, control: MemoryControl, body: bytes, status: int, code: str, says: str
 ) -> None:
     answer = await light_gateway.http.post("/v1/generations", content=body, headers=JSON)
     error = error_of(answer)
     assert (answer.status_code, error["code"]) == (status, code), answer.text
     assert says in error["message"], error
     assert len(answer.text) < 3000
-    assert engine.commands == []
+    assert control.bus.commands == []
 
 
-async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Running, engine: PlayedEngine) -> None:
+async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Running, control: MemoryControl) -> None:
     notes = {f"note-{number}": "x" * 30_000 for number in range(9)}
     document = {"metadata": {"name": "star", "annotations": notes}, "spec": {"params": {"prompt": "a star"}}}
     answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
     assert (answer.status_code, error_of(answer)["details"]["field"]) == (422, "metadata.annotations")
     assert "annotations have 270054 bytes together and may have 262144" in error_of(answer)["message"]
 
-    await engine.offer(echo_runner(longest_prompt=2**20))
+    control.offer(echo_runner(longest_prompt=2**20))
     runners = light_gateway.context.catalogue.runners
     await eventually(lambda: light_gateway.context.catalogue.runners != runners, "the new schema")
     answer = await light_gateway.http.post("/v1/generations", json={"params": {"prompt": "x" * 400_000}})
@@ -85,11 +87,11 @@ async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Runnin
     answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
     assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
     assert "may have 384; upload large things" in error_of(answer)["message"]
-    assert engine.commands == []
+    assert control.bus.commands == []
 
 
 async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nobody(
-    light_gateway: Running, engine: PlayedEngine, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    light_gateway: Running, control: MemoryControl, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auteur_gateway.drafts.LARGEST_JOB", 2**30)
     monkeypatch.setattr(light_gateway.context.bus.nats, "_max_payload", 64 * 1024)
@@ -107,7 +109,7 @@ async def test_a_command_that_the_bus_never_takes_fails_its_job_and_holds_up_nob
     assert "too large" in reply["message"]
     await eventually(lambda: not len(light_gateway.context.projection.state), "the archive")
     assert (await light_gateway.http.delete("/v1/generations/star")).status_code == 204
-    await eventually(lambda: ("star", Verb.DELETE) in engine.commands, "the lane to go on")
+    await eventually(lambda: ("star", Verb.DELETE) in control.bus.commands, "the lane to go on")
 
 
 async def test_a_body_in_pieces_is_counted_too(light_gateway: Running) -> None:
@@ -156,7 +158,7 @@ async def test_an_unknown_job_is_a_helpful_404(light_gateway: Running) -> None:
 
 
 async def test_a_full_queue_says_when_to_come_back(
-    engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
+    control: MemoryControl, database_url: str, settings_for: SettingsFactory
 ) -> None:
     async with serving(settings_for(database_url, queue_limit=2)) as gateway:
         await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
@@ -164,8 +166,8 @@ async def test_a_full_queue_says_when_to_come_back(
         full = await gateway.http.post("/v1/generations", json={"prompt": "a star"})
         assert both.status_code == 202
         assert (full.status_code, error_of(full)["code"], full.headers["retry-after"]) == (429, "queue_full", "5")
-        await eventually(lambda: len(engine.jobs) == 2, "the jobs")
-        await engine.succeed("star-1")
+        await control.has("star-1")
+        await control.succeed("star-1")
 
         async def room() -> bool:
             return (await gateway.http.post("/v1/generations", json={"prompt": "a star"})).status_code == 202
@@ -180,7 +182,33 @@ async def test_without_a_runner_there_is_a_503(bus: object, sqlite_url: str, set
         assert "retry-after" in answer.headers
 
 
-async def test_tokens_are_asked_for(engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory) -> None:
+async def test_a_database_that_fails_is_told_with_its_cause_and_when_to_come_back(
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A real fault of a real database: somebody else holds its lock for longer than we wait."""
+    async with serving(settings_for(sqlite_url)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        file = sqlite_url.partition("///")[2]
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None, timeout=60)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answer = await gateway.http.post("/v1/generations", json={"prompt": "a star"}, timeout=60)
+        error = error_of(answer)
+        assert (answer.status_code, error["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
+        assert error["details"] == {"cause": "database is locked"}
+
+        async def taken() -> bool:
+            return (await gateway.http.post("/v1/generations", json={"prompt": "a star"})).status_code == 202
+
+        await eventually(taken, "the database to take writes again")
+
+    said = capfd.readouterr()
+    told = [line for line in (said.out + said.err).splitlines() if "request not served" in line]
+    assert any(answer.headers["x-request-id"] in line and "OperationalError" in line for line in told), (
+        "the log has what led to it, in the driver's words, under the request's id"
+    )
+
+
+async def test_tokens_are_asked_for(control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory) -> None:
     async with serving(settings_for(sqlite_url, tokens="first, second")) as gateway:
         for headers, status in (
             ({}, 401),

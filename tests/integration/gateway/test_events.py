@@ -13,8 +13,8 @@ from websockets.typing import Origin
 from auteur_gateway.cursor import Cursor
 from auteur_kit.bus import Bus, EventLog
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
-from tests.integration.gateway.engine import PlayedEngine, picture
 from tests.integration.gateway.test_generations import accepted
+from tests.support.memory_control import MemoryControl
 from tests.support.waiting import eventually
 
 
@@ -47,14 +47,14 @@ async def start_over_socket(socket: ClientConnection, **fields: object) -> str:
             return str(message["task_id"])
 
 
-async def test_a_job_started_on_the_socket_is_seen_to_its_end(light_gateway: Running, engine: PlayedEngine) -> None:
+async def test_a_job_started_on_the_socket_is_seen_to_its_end(light_gateway: Running, control: MemoryControl) -> None:
     async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
         job = await start_over_socket(socket, node_id="node-1")
-        await eventually(lambda: job in engine.jobs, "the engine to have the job")
-        await engine.dispatch(job)
-        await engine.progress(job, 10, 20)
-        await engine.preview(job, "s3://auteur/default/demo/jobs/x/1/preview.webp", 10)
-        await engine.succeed(job, picture(engine.jobs[job]))
+        await control.has(job)
+        await control.dispatch(job)
+        await control.progress(job, 10, 20)
+        await control.preview(job, "s3://auteur/default/demo/jobs/x/1/preview.webp", 10)
+        await control.succeed(job, "image.png")
         messages = await until(socket, "complete")
         messages.append(await receive(socket))
 
@@ -79,7 +79,7 @@ async def test_a_job_started_on_the_socket_is_seen_to_its_end(light_gateway: Run
     assert messages[5]["result"]["metadata"]["seed"] is not None
 
 
-async def test_the_same_start_sent_twice_starts_one_job(light_gateway: Running, engine: PlayedEngine) -> None:
+async def test_the_same_start_sent_twice_starts_one_job(light_gateway: Running, control: MemoryControl) -> None:
     async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
         first = await start_over_socket(socket)
         assert await start_over_socket(socket) == first
@@ -99,27 +99,27 @@ async def test_a_socket_answers_what_it_does_not_understand(light_gateway: Runni
         assert (reply["error_code"], reply["details"]["field"]) == ("invalid_parameter", "params.stepz")
 
 
-async def test_a_project_hears_its_own_jobs_only(light_gateway: Running, engine: PlayedEngine) -> None:
+async def test_a_project_hears_its_own_jobs_only(light_gateway: Running, control: MemoryControl) -> None:
     async with connect(f"{light_gateway.ws_url}/ws/film") as socket:
-        await accepted(light_gateway, engine, project="demo")
-        mine = await accepted(light_gateway, engine, project="film")
+        await accepted(light_gateway, control, project="demo")
+        mine = await accepted(light_gateway, control, project="film")
         assert (await receive(socket))["task_id"] == mine
 
 
 async def test_a_client_that_loses_its_connection_50_times_sees_every_event_once_in_order(
-    light_gateway: Running, engine: PlayedEngine
+    light_gateway: Running, control: MemoryControl
 ) -> None:
     steps = 200
-    job = await accepted(light_gateway, engine, project="demo", node_id="node-1")
+    job = await accepted(light_gateway, control, project="demo", node_id="node-1")
     async with connect(f"{light_gateway.ws_url}/ws/demo?after=0-0") as socket:
         cursor = (await receive(socket))["cursor"]
 
     async def play() -> None:
-        await engine.dispatch(job)
+        await control.dispatch(job)
         for step in range(1, steps + 1):
-            await engine.progress(job, step, steps)
+            await control.progress(job, step, steps)
             await asyncio.sleep(0.005)  # a sampler's pace, so that the losses fall into the job
-        await engine.succeed(job, picture(engine.jobs[job]))
+        await control.succeed(job, "image.png")
 
     playing = asyncio.create_task(play())
     seen: list[dict[str, Any]] = []
@@ -148,51 +148,53 @@ async def test_a_client_that_loses_its_connection_50_times_sees_every_event_once
 
 @pytest.mark.parametrize("after", ["0123abcd-5", "nonsense"])
 async def test_a_cursor_of_another_stream_gets_a_snapshot(
-    light_gateway: Running, engine: PlayedEngine, after: str
+    light_gateway: Running, control: MemoryControl, after: str
 ) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    await engine.succeed(job, picture(engine.jobs[job]))
+    job = await accepted(light_gateway, control, project="demo")
+    await control.succeed(job, "image.png")
     async with connect(f"{light_gateway.ws_url}/ws/demo?after={after}") as socket:
         snapshot = await receive(socket)
         assert snapshot["type"] == "snapshot"
         assert "rebuilt" in snapshot["reason"]
         assert [task["task_id"] for task in snapshot["tasks"]] == [job]
-        again = await accepted(light_gateway, engine, project="demo")
+        again = await accepted(light_gateway, control, project="demo")
         while (message := await receive(socket))["task_id"] == job:
             pass
         assert message["task_id"] == again
 
 
-async def test_a_rebuilt_stream_is_told_to_open_sockets(light_gateway: Running, engine: PlayedEngine, bus: Bus) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
+async def test_a_rebuilt_stream_is_told_to_open_sockets(
+    light_gateway: Running, control: MemoryControl, bus: Bus
+) -> None:
+    job = await accepted(light_gateway, control, project="demo")
     async with connect(f"{light_gateway.ws_url}/ws/demo") as socket:
         await (await socket.ping())
         await bus.js.delete_stream("EVENTS")
         await bus.ensure_streams()
         snapshot = (await until(socket, "snapshot"))[-1]
         assert [task["task_id"] for task in snapshot["tasks"]] == [job]
-        await engine.dispatch(job)
+        await control.dispatch(job)
         assert (await receive(socket))["task_id"] == job
 
 
 async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
-    engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory
 ) -> None:
     async with serving(settings_for(sqlite_url, client_queue=5)) as gateway:
         await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
-        job = await accepted(gateway, engine, project="demo")
-        await engine.dispatch(job)
+        job = await accepted(gateway, control, project="demo")
+        await control.dispatch(job)
         await eventually(lambda: heard(gateway, job), "the worker to be heard")
         feed = gateway.context.feeds.open("demo", "")
         beginning = (await anext(feed))[0]
         for step in range(1, 20):
-            await engine.progress(job, step, 20)
+            await control.progress(job, step, 20)
         subscriber = next(iter(gateway.context.hub._sockets["demo"]))
         await eventually(lambda: subscriber.missed, "the overflow")
-        last = (await EventLog(engine.bus).position()).last
+        last = (await EventLog(control.bus).position()).last
         await eventually(lambda: gateway.context.hub.last == last, "all events to be handed out")
         snapshot = json.loads((await anext(feed))[0].text)
-        await engine.succeed(job)
+        await control.succeed(job)
         complete = json.loads((await anext(feed))[0].text)
         await feed.aclose()
 
@@ -202,13 +204,13 @@ async def test_a_client_that_reads_slowly_is_told_what_it_missed_and_goes_on(
 
 
 async def test_the_event_stream_says_the_same_and_resumes_by_last_event_id(
-    light_gateway: Running, engine: PlayedEngine
+    light_gateway: Running, control: MemoryControl
 ) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    position = await EventLog(engine.bus).position()
-    await engine.dispatch(job)
-    await engine.progress(job, 1, 2)
-    await engine.succeed(job)
+    job = await accepted(light_gateway, control, project="demo")
+    position = await EventLog(control.bus).position()
+    await control.dispatch(job)
+    await control.progress(job, 1, 2)
+    await control.succeed(job)
 
     async def read(headers: dict[str, str]) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
@@ -230,10 +232,10 @@ async def test_the_event_stream_says_the_same_and_resumes_by_last_event_id(
     assert later == all_events[2:]
 
 
-async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    await engine.dispatch(job)
-    await engine.log(job, "first")
+async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(light_gateway, control, project="demo")
+    await control.dispatch(job)
+    await control.log(job, "first")
     await eventually(lambda: heard(light_gateway, job), "the worker to be heard")
 
     async def lines() -> list[str]:
@@ -242,8 +244,8 @@ async def test_logs_are_read_and_followed_to_the_end(light_gateway: Running, eng
 
     reading = asyncio.create_task(lines())
     await eventually(lambda: light_gateway.context.hub._listeners.get(job), "the follower")
-    await engine.log(job, "second")
-    await engine.succeed(job)
+    await control.log(job, "second")
+    await control.succeed(job)
     read = await reading
     assert [json.loads(line[6:])["line"] for line in read if '"line"' in line] == ["first", "second"]
     assert read[-2:] == ["event: end", 'data: {"status": "done"}']
@@ -273,27 +275,27 @@ class Follower:
 
 
 async def test_followed_logs_end_though_the_last_fact_was_lost(
-    engine: PlayedEngine, sqlite_url: str, settings_for: SettingsFactory
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory
 ) -> None:
     async with serving(settings_for(sqlite_url, heartbeat="1")) as gateway:
         await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
-        job = await accepted(gateway, engine, project="demo")
-        await engine.dispatch(job)
+        job = await accepted(gateway, control, project="demo")
+        await control.dispatch(job)
         follower = Follower(gateway, job)
-        await engine.log(job, "first")
+        await control.log(job, "first")
         await eventually(lambda: follower.lines == ["first"], "the line")
-        engine.silent = True
-        await engine.succeed(job)
+        control.bus.silent = True
+        await control.succeed(job)
         await eventually(lambda: follower.end, "the end")
         assert (follower.lines, follower.end) == (["first"], "done")
         await follower.task
 
 
-async def test_followed_logs_end_when_the_job_is_deleted(light_gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    await engine.dispatch(job)
+async def test_followed_logs_end_when_the_job_is_deleted(light_gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(light_gateway, control, project="demo")
+    await control.dispatch(job)
     follower = Follower(light_gateway, job)
-    await engine.log(job, "first")
+    await control.log(job, "first")
     await eventually(lambda: follower.lines == ["first"], "the line")
     assert (await light_gateway.http.delete(f"/v1/generations/{job}")).status_code == 204
     await eventually(lambda: follower.end == "cancelled", "the end")
@@ -301,34 +303,34 @@ async def test_followed_logs_end_when_the_job_is_deleted(light_gateway: Running,
 
 
 async def test_lines_of_a_rebuilt_event_stream_are_read_and_none_is_repeated(
-    light_gateway: Running, engine: PlayedEngine, bus: Bus
+    light_gateway: Running, control: MemoryControl, bus: Bus
 ) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    await engine.dispatch(job)
+    job = await accepted(light_gateway, control, project="demo")
+    await control.dispatch(job)
     follower = Follower(light_gateway, job)
-    await engine.log(job, "first")
+    await control.log(job, "first")
     await eventually(lambda: follower.lines == ["first"], "the line")
 
     hub = light_gateway.context.hub
     epoch = hub.epoch
     await bus.js.delete_stream("EVENTS")
     await bus.ensure_streams()
-    await engine.log(job, "second")  # before the gateway knows of the new stream: nobody is handed this one
+    await control.log(job, "second")  # before the gateway knows of the new stream: nobody is handed this one
     await eventually(lambda: hub.epoch != epoch, "the new stream to be noticed")
-    await engine.log(job, "third")
-    await engine.succeed(job)
+    await control.log(job, "third")
+    await control.succeed(job)
     await eventually(lambda: follower.end, "the end")
     assert (follower.lines, follower.end) == (["first", "second", "third"], "done")
     assert len(set(follower.ids)) == 3
     await follower.task
 
 
-async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(light_gateway, engine, project="demo")
-    await engine.dispatch(job)
+async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(light_gateway, control, project="demo")
+    await control.dispatch(job)
     for step in range(1, 81):  # more than one batch
-        await engine.progress(job, step, 80)
-    await eventually(lambda: light_gateway.context.hub.last == 83, "the events to be handed out")
+        await control.progress(job, step, 80)
+    await eventually(lambda: light_gateway.context.hub.last == 84, "the events to be handed out")
     beginning = f"{light_gateway.context.hub.epoch}-0"
     stalled = [light_gateway.context.feeds.open("demo", beginning) for _ in range(8)]
     try:
@@ -336,7 +338,7 @@ async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Runni
             assert len(await asyncio.wait_for(anext(feed), 60)) == 64
         ninth = light_gateway.context.feeds.open("demo", beginning)
         first, second = [await asyncio.wait_for(anext(ninth), 60) for _ in range(2)]
-        assert [frame.place.sequence for frame in first + second] == [1, *range(3, 84)]
+        assert [frame.place.sequence for frame in first + second] == [1, *range(4, 85)]
         await ninth.aclose()
     finally:
         for feed in stalled:
@@ -345,17 +347,19 @@ async def test_readers_that_stall_keep_nobody_from_resuming(light_gateway: Runni
 
 
 async def test_an_event_stream_that_fails_is_logged(
-    light_gateway: Running, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    light_gateway: Running, control: MemoryControl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    await accepted(light_gateway, engine)
+    await accepted(light_gateway, control)
     await eventually(lambda: light_gateway.context.hub.last, "an event")
     monkeypatch.setattr(light_gateway.context.feeds._events, "position", broken)
     with pytest.raises(httpx.RemoteProtocolError):
         await light_gateway.http.get(f"/v1/events?after={light_gateway.context.hub.epoch}-0")
-    assert "event stream failed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "event stream failed" in said
+    assert "a bug" in said
 
 
 async def test_sockets_of_strangers_are_turned_away(light_gateway: Running) -> None:

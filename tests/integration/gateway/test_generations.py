@@ -13,8 +13,9 @@ from auteur_contracts.subjects import Verb
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_gateway.database.database import Database
 from auteur_lifecycle.capabilities import ONE_MACHINE
+from auteur_lifecycle.refusal import Refusal
 from tests.integration.gateway.conftest import Running, SettingsFactory, serving
-from tests.integration.gateway.engine import PlayedEngine, echo_runner, picture
+from tests.support.memory_control import MemoryControl, echo_runner
 from tests.support.waiting import eventually
 
 
@@ -30,13 +31,13 @@ async def created(gateway: Running, **request: object) -> str:
     return str(answer.json()["job_id"])
 
 
-async def accepted(gateway: Running, engine: PlayedEngine, **request: object) -> str:
+async def accepted(gateway: Running, control: MemoryControl, **request: object) -> str:
     job = await created(gateway, **request)
-    await eventually(lambda: job in engine.jobs, "the engine to have the job")
+    await control.has(job)
     return job
 
 
-async def test_a_prompt_is_enough_and_the_job_goes_its_way_to_done(gateway: Running, engine: PlayedEngine) -> None:
+async def test_a_prompt_is_enough_and_the_job_goes_its_way_to_done(gateway: Running, control: MemoryControl) -> None:
     answer = await gateway.http.post("/v1/generations", json={"prompt": "misty cyberpunk alley"})
 
     assert answer.status_code == 202
@@ -46,30 +47,30 @@ async def test_a_prompt_is_enough_and_the_job_goes_its_way_to_done(gateway: Runn
     assert answer.headers["location"] == f"/v1/generations/{job}"
     assert (body["status"], body["function"], body["quality"]) == ("queued", "text-to-image", "standard")
 
-    await eventually(lambda: job in engine.jobs, "the engine to have the job")
+    await control.has(job)
     assert await status_of(gateway.http, job) == "queued"
-    await engine.dispatch(job)
-    await engine.progress(job, 5, 20)
+    await control.dispatch(job)
+    await control.progress(job, 5, 20)
 
     async def running() -> bool:
         reply = (await gateway.http.get(f"/v1/generations/{job}/status")).json()
         return bool(reply["status"] == "running" and reply["progress"]["progress"] == 0.25)
 
     await eventually(running, "the job to run")
-    await engine.succeed(job, picture(engine.jobs[job]))
-    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the release after the archive")
+    await control.succeed(job, "image.png")
+    await control.released(job)
 
     whole = (await gateway.http.get(f"/v1/generations/{job}")).json()
     assert whole["status"] == "done"
     assert whole["progress"]["progress"] == 1.0
     assert whole["outputs"][0]["url"] == f"/v1/generations/{job}/outputs/image.png"
     assert whole["resource"]["spec"]["params"] == {"prompt": "misty cyberpunk alley"}
-    plan = engine.jobs[job].status.plan
+    plan = control.job(job).status.plan
     assert plan is not None
     assert whole["seed"] == plan.seed
 
 
-async def test_the_same_idempotency_key_starts_one_job(gateway: Running, engine: PlayedEngine) -> None:
+async def test_the_same_idempotency_key_starts_one_job(gateway: Running, control: MemoryControl) -> None:
     headers = {"Idempotency-Key": "k-1"}
     first = await gateway.http.post("/v1/generations", json={"prompt": "a star"}, headers=headers)
     again = await gateway.http.post("/v1/generations", json={"prompt": "a star"}, headers=headers)
@@ -79,89 +80,89 @@ async def test_the_same_idempotency_key_starts_one_job(gateway: Running, engine:
     assert again.headers["idempotency-replayed"] == "true"
     assert "idempotency-replayed" not in first.headers
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")
-    await eventually(lambda: engine.commands, "the submit")
-    assert [verb for _, verb in engine.commands] == [Verb.SUBMIT]
+    await eventually(lambda: control.bus.commands, "the submit")
+    assert [verb for _, verb in control.bus.commands] == [Verb.SUBMIT]
 
 
-async def test_a_name_is_taken_until_its_job_is_deleted(gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(gateway, engine, name="star")
+async def test_a_name_is_taken_until_its_job_is_deleted(gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(gateway, control, name="star")
     taken = await gateway.http.post("/v1/generations", json={"prompt": "a star", "name": "star"})
     assert (taken.status_code, taken.json()["error"]["code"]) == (409, "name_taken")
 
     assert (await gateway.http.delete(f"/v1/generations/{job}")).status_code == 204
     assert (await gateway.http.get(f"/v1/generations/{job}")).status_code == 404
-    await eventually(lambda: ("star", Verb.DELETE) in engine.commands, "the delete")
-    assert [verb for _, verb in engine.commands] == [Verb.SUBMIT, Verb.CANCEL, Verb.DELETE]
-    assert await accepted(gateway, engine, name="star") == "star"
+    await eventually(lambda: ("star", Verb.DELETE) in control.bus.commands, "the delete")
+    assert [verb for _, verb in control.bus.commands] == [Verb.SUBMIT, Verb.CANCEL, Verb.DELETE]
+    assert await accepted(gateway, control, name="star") == "star"
     assert await status_of(gateway.http, "star") == "queued"
 
 
 @pytest.mark.parametrize("says_requests", [True, False])
 async def test_what_happens_to_a_deleted_job_is_not_taken_for_its_namesake(
     gateway: Running,
-    engine: PlayedEngine,
+    control: MemoryControl,
     *,
     says_requests: bool,
 ) -> None:
-    engine.says_requests = says_requests
-    engine.attentive.clear()
+    control.bus.says_requests = says_requests
+    control.bus.attentive.clear()
     await created(gateway, name="star")
     assert (await gateway.http.delete("/v1/generations/star")).status_code == 204
     await created(gateway, name="star", quality="draft")
-    engine.attentive.set()  # accepted, cancelled and deleted, then accepted again: all under one name
+    control.bus.attentive.set()  # accepted, cancelled and deleted, then accepted again: all under one name
     submits = [("star", Verb.SUBMIT), ("star", Verb.CANCEL), ("star", Verb.DELETE), ("star", Verb.SUBMIT)]
-    await eventually(lambda: engine.commands == submits, "the commands")
+    await eventually(lambda: control.bus.commands == submits, "the commands")
 
     async def second_is_known() -> bool:
-        return bool((await gateway.http.get("/v1/generations/star")).json()["uid"] == engine.jobs["star"].metadata.uid)
+        return bool((await gateway.http.get("/v1/generations/star")).json()["uid"] == control.job("star").metadata.uid)
 
-    await eventually(lambda: "star" in engine.jobs, "the second job")
+    await control.has("star")
     await eventually(second_is_known, "the second job to be told from the first")
     assert await status_of(gateway.http, "star") == "queued"
-    await engine.dispatch("star")
-    await engine.succeed("star")
-    await eventually(lambda: ("star", Verb.RELEASE) in engine.commands, "the archive")
+    await control.dispatch("star")
+    await control.succeed("star")
+    await control.released("star")
     assert await status_of(gateway.http, "star") == "done"
 
 
-async def test_a_refusal_under_a_name_that_was_used_before_is_heard(gateway: Running, engine: PlayedEngine) -> None:
-    engine.attentive.clear()
+async def test_a_refusal_under_a_name_that_was_used_before_is_heard(gateway: Running, control: MemoryControl) -> None:
+    control.bus.attentive.clear()
     await created(gateway, name="star", runner="echo")
     await gateway.http.delete("/v1/generations/star")
     await created(gateway, name="star", runner="echo")
-    engine.runner = echo_runner("another")
-    engine.attentive.set()  # both are refused, and neither is a job that could be asked for
+    control.runners.refusal = Refusal(Reason.NAMESPACE_NOT_ENABLED, "The namespace takes no jobs.")
+    control.bus.attentive.set()  # both are refused, and neither is a job that could be asked for
 
     async def failed() -> bool:
         return await status_of(gateway.http, "star") == "failed"
 
     await eventually(failed, "the refusal")
-    assert [verb for _, verb in engine.commands].count(Verb.SUBMIT) == 2
+    assert [verb for _, verb in control.bus.commands].count(Verb.SUBMIT) == 2
 
 
 async def test_a_name_that_was_used_before_is_remembered_over_a_restart(
-    engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
+    control: MemoryControl, database_url: str, settings_for: SettingsFactory
 ) -> None:
-    engine.attentive.clear()
+    control.bus.attentive.clear()
     async with serving(settings_for(database_url)) as gateway:
         await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
         await created(gateway, name="star")
         await gateway.http.delete("/v1/generations/star")
         await created(gateway, name="star")
     async with serving(settings_for(database_url)) as gateway:
-        engine.attentive.set()
-        await eventually(lambda: [verb for _, verb in engine.commands].count(Verb.SUBMIT) >= 2, "both submits")
-        await eventually(lambda: "star" in engine.jobs, "the second job")
-        await engine.succeed("star")
-        await eventually(lambda: ("star", Verb.RELEASE) in engine.commands, "the archive")
+        control.bus.attentive.set()
+        await eventually(lambda: [verb for _, verb in control.bus.commands].count(Verb.SUBMIT) >= 2, "both submits")
+        await control.has("star")
+        await control.succeed("star")
+        await control.released("star")
         assert await status_of(gateway.http, "star") == "done"
 
 
 async def test_a_namespace_has_its_own_names_and_its_own_queue(
-    engine: PlayedEngine, database_url: str, settings_for: SettingsFactory
+    control: MemoryControl, database_url: str, settings_for: SettingsFactory
 ) -> None:
-    document = catalogue.encode(ONE_MACHINE, [engine.runner])
-    await engine.bus.put_document(catalogue.BUCKET, catalogue.key("film"), document)
+    document = catalogue.encode(ONE_MACHINE, [echo_runner()])
+    await control.bus.put_document(catalogue.BUCKET, catalogue.key("film"), document)
     async with (
         serving(settings_for(database_url, queue_limit=1)) as here,
         serving(settings_for(database_url, queue_limit=1, namespace="film")) as there,
@@ -173,8 +174,8 @@ async def test_a_namespace_has_its_own_names_and_its_own_queue(
             assert full.json()["error"]["code"] == "queue_full"
 
 
-async def test_cancel_is_idempotent_and_says_by_whom(gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(gateway, engine)
+async def test_cancel_is_idempotent_and_says_by_whom(gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(gateway, control)
     first = await gateway.http.post(f"/v1/generations/{job}/cancel")
     assert first.status_code == 202
 
@@ -186,27 +187,27 @@ async def test_cancel_is_idempotent_and_says_by_whom(gateway: Running, engine: P
     assert (again.status_code, again.json()["status"], again.json()["cancelled_by"]) == (200, "cancelled", "api")
 
 
-async def test_retry_is_a_new_job_with_the_seed_of_the_plan(gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(gateway, engine, node_id="node-1")
+async def test_retry_is_a_new_job_with_the_seed_of_the_plan(gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(gateway, control, node_id="node-1")
     too_early = await gateway.http.post(f"/v1/generations/{job}/retry")
     assert (too_early.status_code, too_early.json()["error"]["code"]) == (409, "not_finished")
-    await engine.succeed(job)
-    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the release")
+    await control.succeed(job)
+    await control.released(job)
 
     again = (await gateway.http.post(f"/v1/generations/{job}/retry")).json()["job_id"]
-    await eventually(lambda: again in engine.jobs, "the second job")
-    plan = engine.jobs[job].status.plan
+    await control.has(again)
+    plan = control.job(job).status.plan
     assert plan is not None
-    assert engine.jobs[again].spec.params["seed"] == plan.seed
+    assert control.job(again).spec.params["seed"] == plan.seed
     reply = (await gateway.http.get(f"/v1/generations/{again}")).json()
     assert (reply["retry_of"], reply["node_id"]) == (job, "node-1")
 
 
-async def test_lists_are_filtered_and_paged(gateway: Running, engine: PlayedEngine) -> None:
+async def test_lists_are_filtered_and_paged(gateway: Running, control: MemoryControl) -> None:
     for number in range(5):
-        await accepted(gateway, engine, name=f"job-{number}", project="film" if number % 2 else "demo")
-    await engine.succeed("job-4")
-    await eventually(lambda: ("job-4", Verb.RELEASE) in engine.commands, "the release")
+        await accepted(gateway, control, name=f"job-{number}", project="film" if number % 2 else "demo")
+    await control.succeed("job-4")
+    await control.released("job-4")
 
     async def listed(query: str) -> list[str]:
         reply = (await gateway.http.get(f"/v1/generations?{query}")).json()
@@ -221,14 +222,15 @@ async def test_lists_are_filtered_and_paged(gateway: Running, engine: PlayedEngi
     assert (await gateway.http.get("/v1/generations?limit=5")).json()["next_cursor"] is None
 
 
-async def test_count_makes_as_many_jobs_at_once(gateway: Running, engine: PlayedEngine) -> None:
+async def test_count_makes_as_many_jobs_at_once(gateway: Running, control: MemoryControl) -> None:
     answer = await gateway.http.post("/v1/generations", json={"prompt": "a star", "name": "star", "count": 3})
     assert answer.json()["jobs"] == ["star-1", "star-2", "star-3"]
-    await eventually(lambda: len(engine.jobs) == 3, "three jobs")
+    for job in answer.json()["jobs"]:
+        await control.has(job)
 
 
-async def test_a_failure_is_told_in_the_words_of_the_api(light_gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(light_gateway, engine)
+async def test_a_failure_is_told_in_the_words_of_the_api(light_gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(light_gateway, control)
     failure = Failure(
         fault=Fault.FUNCTION,
         reason=Reason.OUT_OF_MEMORY,
@@ -237,8 +239,8 @@ async def test_a_failure_is_told_in_the_words_of_the_api(light_gateway: Running,
         log_tail=("loading", "killed"),
         recycle=True,
     )
-    await engine.fail(job, failure)
-    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the archive")
+    await control.fail(job, failure)
+    await control.released(job)
     told = {
         "fault": "function",
         "reason": "OutOfMemory",
@@ -255,11 +257,11 @@ async def test_a_failure_is_told_in_the_words_of_the_api(light_gateway: Running,
     assert json.loads(frames[-1].text)["details"] == told
 
 
-async def test_a_job_that_the_engine_refuses_has_failed_with_its_reason(gateway: Running, engine: PlayedEngine) -> None:
-    engine.runner = engine.runner.model_copy(
-        update={"metadata": engine.runner.metadata.model_copy(update={"name": "b"})}
-    )
+async def test_a_job_that_is_refused_later_has_failed_with_its_reason(gateway: Running, control: MemoryControl) -> None:
+    control.bus.attentive.clear()
     job = await created(gateway, runner="echo")
+    control.offer(echo_runner("b"))
+    control.bus.attentive.set()
 
     async def failed() -> bool:
         return await status_of(gateway.http, job) == "failed"
@@ -268,10 +270,10 @@ async def test_a_job_that_the_engine_refuses_has_failed_with_its_reason(gateway:
     assert 'no runner "echo"' in (await gateway.http.get(f"/v1/generations/{job}")).json()["message"]
 
 
-async def test_what_the_events_did_not_say_is_asked_for(gateway: Running, engine: PlayedEngine) -> None:
-    engine.silent = True
-    job = await accepted(gateway, engine)
-    await engine.succeed(job, picture(engine.jobs[job]))
+async def test_what_the_events_did_not_say_is_asked_for(gateway: Running, control: MemoryControl) -> None:
+    control.bus.silent = True
+    job = await accepted(gateway, control)
+    await control.succeed(job, "image.png")
 
     async def done() -> bool:
         return await status_of(gateway.http, job) == "done"
@@ -279,9 +281,9 @@ async def test_what_the_events_did_not_say_is_asked_for(gateway: Running, engine
     await eventually(done, "the silent job to be asked for")
 
 
-async def test_the_place_in_the_queue_moves(gateway: Running, engine: PlayedEngine) -> None:
+async def test_the_place_in_the_queue_moves(gateway: Running, control: MemoryControl) -> None:
     for name in ("first", "second"):
-        await accepted(gateway, engine, name=name)
+        await accepted(gateway, control, name=name)
 
     async def place() -> object:
         one = (await gateway.http.get("/v1/generations/second/status")).json()["queue_position"]
@@ -299,14 +301,14 @@ async def test_the_place_in_the_queue_moves(gateway: Running, engine: PlayedEngi
         return bool(reply["status"] == "running" and reply["queue_position"] is None)
 
     await eventually(is_second, "the place to be learned")
-    await engine.dispatch("first")
+    await control.dispatch("first")
     await eventually(is_first, "the place to move")
-    await engine.dispatch("second")
+    await control.dispatch("second")
     await eventually(runs, "the job to leave the queue")
 
 
 async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
-    light_gateway: Running, engine: PlayedEngine
+    light_gateway: Running, control: MemoryControl
 ) -> None:
     for number in range(40):
         document = {
@@ -315,10 +317,11 @@ async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
         }
         answer = await light_gateway.http.put(f"/v1/resources/GenerationJob/star-{number}", json=document)
         assert answer.status_code == 201, answer.text
-    await eventually(lambda: len(engine.jobs) == 40, "the jobs")
-    engine.silent = True
+    for number in range(40):
+        await control.has(f"star-{number}")
+    control.bus.silent = True
     for name in ("star-0", "star-39"):
-        await engine.succeed(name)
+        await control.succeed(name)
     await light_gateway.context.projection.anti_entropy.on_reset()
 
     async def done() -> bool:
@@ -327,41 +330,41 @@ async def test_answers_too_large_for_a_message_are_asked_for_in_pieces(
     await eventually(done, "the truth to be told in pieces")
 
 
-async def test_a_submit_that_got_lost_is_sent_again(gateway: Running, engine: PlayedEngine) -> None:
-    engine.deaf = True
+async def test_a_submit_that_got_lost_is_sent_again(gateway: Running, control: MemoryControl) -> None:
+    control.bus.deaf = True
     job = await created(gateway)
-    await eventually(lambda: engine.swallowed, "the command to be lost")
-    engine.deaf = False
+    await eventually(lambda: control.bus.swallowed, "the command to be lost")
+    control.bus.deaf = False
 
-    await eventually(lambda: job in engine.jobs, "the command to be given again")
+    await control.has(job)
 
 
-async def test_jobs_that_came_by_other_means_appear(gateway: Running, engine: PlayedEngine) -> None:
+async def test_jobs_that_came_by_other_means_appear(gateway: Running, control: MemoryControl) -> None:
     from auteur_contracts.resources import GenerationJob, GenerationJobSpec, ObjectMeta
 
     job = GenerationJob(
         metadata=ObjectMeta(name="by-kubectl"), spec=GenerationJobSpec(params={"prompt": "a star"}, project="film")
     )
-    await engine.accept(job)
+    await control.create(job)
 
     async def there() -> bool:
         return (await gateway.http.get("/v1/generations/by-kubectl")).status_code == 200
 
     await eventually(there, "the job to appear")
-    await engine.succeed("by-kubectl")
-    await eventually(lambda: ("by-kubectl", Verb.RELEASE) in engine.commands, "its archive")
+    await control.succeed("by-kubectl")
+    await control.released("by-kubectl")
     taken = await gateway.http.post("/v1/generations", json={"prompt": "x", "name": "by-kubectl"})
     assert taken.status_code == 409
 
 
 async def test_a_row_read_just_before_it_was_archived_is_not_shown_unfinished(
-    gateway: Running, engine: PlayedEngine
+    gateway: Running, control: MemoryControl
 ) -> None:
-    job = await accepted(gateway, engine)
+    job = await accepted(gateway, control)
     before = await gateway.context.database.jobs.find(job)
     assert before is not None
-    await engine.succeed(job, picture(engine.jobs[job]))
-    await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the archive")
+    await control.succeed(job, "image.png")
+    await control.released(job)
     await eventually(lambda: not len(gateway.context.projection.state), "the job to be let go")
 
     assert gateway.context.projection.seen(before).status.finished
@@ -369,12 +372,11 @@ async def test_a_row_read_just_before_it_was_archived_is_not_shown_unfinished(
 
 
 async def test_a_release_that_could_not_be_written_is_written_later(
-    light_gateway: Running, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+    light_gateway: Running, control: MemoryControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await accepted(light_gateway, engine)
-    await engine.succeed(job)
-    release = (job, Verb.RELEASE)
-    await eventually(lambda: release in engine.commands, "the archive")
+    job = await accepted(light_gateway, control)
+    await control.succeed(job)
+    await control.released(job)
     failed: list[object] = []
 
     async def broken(_database: Database, change: object, commands: object) -> None:
@@ -384,7 +386,7 @@ async def test_a_release_that_could_not_be_written_is_written_later(
     projection = light_gateway.context.projection
     with monkeypatch.context() as patch:
         patch.setattr(Database, "change", broken)
-        await engine.succeed(job)  # anew, as one that lost the release
+        await control.lose_release(job)
         await projection.anti_entropy.on_reset()
         await eventually(lambda: failed, "the write to fail")
-    await eventually(lambda: engine.commands.count(release) == 2, "the release to be told again")
+    await control.released(job)

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 from tests.integration.gateway.conftest import Running
-from tests.integration.gateway.engine import PlayedEngine
 from tests.integration.gateway.test_generations import accepted
+from tests.support.memory_control import MemoryControl
 
 _SECONDS = 20
 
 
-async def test_no_request_is_a_server_error(gateway: Running, engine: PlayedEngine, tmp_path: Path) -> None:
-    await accepted(gateway, engine, name="star")
+async def test_no_request_is_a_server_error(gateway: Running, control: MemoryControl, tmp_path: Path) -> None:
+    await accepted(gateway, control, name="star")
     config = tmp_path / "schemathesis.toml"
     config.write_text("")
     # Streams that stay open are tested elsewhere; the page's own routes are not part of the contract.

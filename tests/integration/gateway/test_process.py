@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from auteur_kit.settings import NatsSettings, StoreSettings
-from tests.integration.gateway.engine import PlayedEngine
+from tests.support.memory_control import MemoryControl
 from tests.support.ports import free_ports
 from tests.support.servers import variables_of
 from tests.support.waiting import eventually
@@ -45,7 +45,7 @@ async def started(env: dict[str, str], log: Path) -> AsyncIterator[asyncio.subpr
 
 
 async def test_sigterm_closes_sockets_with_1012_and_ends(
-    engine: PlayedEngine, nats_settings: NatsSettings, store_settings: StoreSettings, tmp_path: Path
+    control: MemoryControl, nats_settings: NatsSettings, store_settings: StoreSettings, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
     env = environment(nats_settings, store_settings, tmp_path / "g.db", AUTEUR_GATEWAY__PORT=str(port))
@@ -75,7 +75,7 @@ async def test_sigterm_closes_sockets_with_1012_and_ends(
 
 
 async def test_what_was_committed_survives_kill_9(
-    engine: PlayedEngine, nats_settings: NatsSettings, store_settings: StoreSettings, tmp_path: Path
+    control: MemoryControl, nats_settings: NatsSettings, store_settings: StoreSettings, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
     env = environment(nats_settings, store_settings, tmp_path / "g.db", AUTEUR_GATEWAY__PORT=str(port))
@@ -85,8 +85,8 @@ async def test_what_was_committed_survives_kill_9(
             star = {"prompt": "a star", "name": "star"}
             await eventually(lambda: answers(http, "POST", "/v1/generations", json=star), "a job to be taken")
             process.kill()
-        await eventually(lambda: "star" in engine.jobs, "the engine to have the job")
-        await engine.succeed("star")  # nobody listens
+        await control.has("star")
+        await control.succeed("star")  # nobody listens
         async with started(env, tmp_path / "log-2"):
 
             async def done() -> bool:

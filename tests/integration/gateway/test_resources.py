@@ -1,15 +1,18 @@
 """Apply, functions, qualities, uploads, outputs, health: what the command line and pages work with."""
 
 import re
+from pathlib import Path
 
 import httpx
 
 from auteur_contracts import names
 from auteur_contracts.subjects import Verb
+from auteur_kit.bus import Bus
 from auteur_kit.store import Store
-from tests.integration.gateway.conftest import Running
-from tests.integration.gateway.engine import PlayedEngine, picture
+from tests.integration.gateway.conftest import Running, SettingsFactory, serving
 from tests.integration.gateway.test_generations import accepted
+from tests.support.memory_control import MemoryControl
+from tests.support.objects import put
 from tests.support.waiting import eventually
 
 
@@ -23,7 +26,7 @@ def resource(name: str = "alley", **spec: object) -> dict[str, object]:
 
 
 async def test_apply_creates_changes_what_may_change_and_names_what_may_not(
-    gateway: Running, engine: PlayedEngine
+    gateway: Running, control: MemoryControl
 ) -> None:
     async def put(document: dict[str, object]) -> httpx.Response:
         return await gateway.http.put("/v1/resources/GenerationJob/alley", json=document)
@@ -42,12 +45,12 @@ async def test_apply_creates_changes_what_may_change_and_names_what_may_not(
     back = await put(resource(suspend=True))
     assert back.json()["error"]["details"] == {"path": "spec.cancel"}
     wanted = [Verb.SUBMIT, Verb.SUSPEND, Verb.CANCEL]
-    await eventually(lambda: [verb for _, verb in engine.commands][:3] == wanted, "the commands in order")
-    assert engine.jobs["alley"].metadata.annotations["note"] == "mine"
+    await eventually(lambda: [verb for _, verb in control.bus.commands][:3] == wanted, "the commands in order")
+    assert control.job("alley").metadata.annotations["note"] == "mine"
 
 
-async def test_what_is_got_can_be_applied_again(light_gateway: Running, engine: PlayedEngine) -> None:
-    job = await accepted(light_gateway, engine, quality="draft", deadline="1m", node_id="node-1")
+async def test_what_is_got_can_be_applied_again(light_gateway: Running, control: MemoryControl) -> None:
+    job = await accepted(light_gateway, control, quality="draft", deadline="1m", node_id="node-1")
     written = (await light_gateway.http.get(f"/v1/generations/{job}")).json()["resource"]
     again = await light_gateway.http.put(f"/v1/resources/GenerationJob/{job}", json=written)
     assert (again.status_code, again.json()["outcome"]) == (200, "unchanged")
@@ -91,7 +94,7 @@ async def test_functions_and_qualities_are_listed(light_gateway: Running) -> Non
 
 
 async def test_an_upload_is_an_input_and_an_output_is_a_link(
-    light_gateway: Running, engine: PlayedEngine, store: Store
+    light_gateway: Running, control: MemoryControl, store: Store, tmp_path: Path
 ) -> None:
     asked = {"file_name": "cat.png", "media_type": "image/png", "bytes": 7, "project": "demo"}
     answer = await light_gateway.http.post("/v1/uploads", json=asked)
@@ -107,10 +110,11 @@ async def test_an_upload_is_an_input_and_an_output_is_a_link(
         assert key.startswith("default/demo/uploads/")
         assert await store.read(key) == b"picture"
 
-        job = await accepted(light_gateway, engine, project="demo")
-        output = picture(engine.jobs[job], store.bucket).model_copy(update={"uri": upload["uri"]})
-        await engine.succeed(job, output)
-        await eventually(lambda: (job, Verb.RELEASE) in engine.commands, "the release")
+        job = await accepted(light_gateway, control, project="demo")
+        (output,) = (await control.succeed(job, "image.png")).status.outputs
+        (tmp_path / "made").write_bytes(b"picture")
+        await put(store, names.parse_s3_uri(output.uri)[1], tmp_path / "made", "image/png")
+        await control.released(job)
         redirect = await light_gateway.http.get(f"/v1/generations/{job}/outputs/image.png?download=1")
         assert (redirect.status_code, redirect.headers["cache-control"]) == (307, "no-store")
         fetched = await plain.get(redirect.headers["location"])
@@ -133,8 +137,9 @@ async def test_health_says_what_each_part_does(light_gateway: Running, store: St
     assert (info["default_quality"], info["task_timeout_seconds"], info["queue_limit"]) == ("standard", 300.0, 100)
 
 
-async def test_a_missing_store_degrades(light_gateway: Running) -> None:
-    reply = await light_gateway.http.get("/health")
+async def test_a_missing_store_degrades(sqlite_url: str, bus: Bus, settings_for: SettingsFactory) -> None:
+    async with serving(settings_for(sqlite_url)) as gateway:  # nobody has made the bucket
+        reply = await gateway.http.get("/health")
     assert (reply.status_code, reply.json()["status"]) == (200, "degraded")
     assert "bucket" in reply.json()["checks"]["store"]
 

@@ -37,6 +37,7 @@ from tests.integration.runner.conftest import ROOT
 from tests.integration.runner.looks import Looks
 from tests.support.echo import Echo
 from tests.support.engine import running_engine
+from tests.support.objects import keys, put
 from tests.support.scripted import Facts, echo_job, find, register, submit
 from tests.support.servers import ServerProcess, nats_server, variables_of
 from tests.support.waiting import eventually, wait_for
@@ -347,14 +348,14 @@ async def test_a_preview_takes_no_outputs_name(
 ) -> None:
     (tmp_path / "cat.png").write_bytes(b"a cat")
     key = "default/default/uploads/somebody/cat.png"
-    await store.put_file(key, tmp_path / "cat.png", "image/png")
+    await put(store, key, tmp_path / "cat.png", "image/png")
     inputs = [{"name": "image", "uri": names.s3_uri(store.bucket, key)}]
     async with start_agent(**LOOKS):
         await submit(bus, echo_job("seen", function="looks", params={"seconds": 0.5}, inputs=inputs))
         status = await finished(bus, "seen")
         await eventually(lambda: "succeeded" in facts.of("seen"), "the last fact")
     prefix = status.outputs[0].uri.removeprefix(f"s3://{store.bucket}/").removesuffix("preview-1.jpg")
-    stored = {item.key.removeprefix(prefix) for item in await store.list(prefix)}
+    stored = {key.removeprefix(prefix) for key in await keys(store, prefix)}
     assert stored == {"preview-1.jpg", ".preview-1.jpg", "result.json"}
     assert await store.read(f"{prefix}preview-1.jpg") == b"a cat"
     (shown,) = [fact.data.uri for fact in facts.seen if isinstance(fact.data, Previewed)]

@@ -23,6 +23,7 @@ from auteur_kit.store import Store
 from tests.integration.runner.claims import TIER, Claims, order
 from tests.integration.runner.conftest import ROOT
 from tests.support.collector import collecting
+from tests.support.objects import keys
 from tests.support.scripted import Facts
 from tests.support.servers import ServerProcess, variables_of
 from tests.support.waiting import eventually
@@ -116,7 +117,7 @@ async def test_a_granted_order_is_run_stored_and_reported_before_the_exit(
     assert pod.word.report == report.model_copy(update={"token": ""})
     assert [output.name for output in report.outputs] == ["echo.json", "blob.bin"]
     prefix = str(names.AttemptPrefix("default", "default", "uid-alley", 1))
-    stored = {item.key.removeprefix(prefix) for item in await store.list(prefix)}
+    stored = {key.removeprefix(prefix) for key in await keys(store, prefix)}
     assert stored == {"echo.json", "blob.bin", "result.json"}
     assert (tmp_path / "ledger").read_text().count("uid-alley 1 ") == 1
     assert not pod.ready_file.exists()

@@ -19,7 +19,7 @@ async def test_one_runners_fault_is_not_its_neighbours(tmp_path: Path, monkeypat
     (tmp_path / "loud.py").write_text("print('importing')\nraise RuntimeError('no\\nluck')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(CHECKOUT))))
 
-    found = await discovery.look([sys.executable])
+    found = await discovery.discover([sys.executable])
 
     assert [entry.name for entry in found.entries] == ["echo"]
     assert found.failed == (Unreadable("loud", "RuntimeError: no luck"),)

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def stack(tmp_path: Path, collector: Collector) -> Iterator[Stack]:
     found.end()
 
 
-def submit(stack: Stack, body: dict[str, object], **headers: str) -> str:
+def submit(stack: Stack, body: Mapping[str, object], **headers: str) -> str:
     request = urllib.request.Request(  # noqa: S310  # loopback
         f"{stack.url}/v1/generations?access_token=secret",
         json.dumps(body).encode(),
@@ -48,7 +48,7 @@ def test_a_request_is_one_trace_through_every_program_and_the_phases_of_the_chil
     stack: Stack, collector: Collector
 ) -> None:
     stack.wait_until_ready("echo")
-    body = {"function": "echo", "params": {"text": "hello", "steps": 3, "seconds": 0.3}}
+    body: dict[str, object] = {"function": "echo", "params": {"text": "hello", "steps": 3, "seconds": 0.3}}
     job = submit(stack, body, traceparent=f"00-{TRACE}-{CALLER}-01")
     assert stack.finished(job)["status"] == "done"
     wait_for(lambda: collector.named("attempt") and collector.named("POST /v1/generations"), "the spans")

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from auteur_contracts import names, subjects
+from auteur_contracts import catalogue, subjects
 from auteur_contracts.subjects import WORKER_FACTS, Claim, Heartbeat, JobCommand, ReportOf
 from auteur_kit import streams
 
@@ -121,4 +121,4 @@ def test_streams_and_buckets_are_those_of_the_kit(allowed: dict[str, list[str]])
     asked = [subject for each in allowed.values() for subject in each if subject.startswith("$JS.")]
     words = {word for subject in asked for word in subject.split(".")}
     verbs = {"$JS", "API", "ACK", "STREAM", "CONSUMER", "INFO", "CREATE", "DURABLE", "MSG", "NEXT", "GET", "*", ">"}
-    assert words - verbs == {streams.EVENTS, streams.WORK, f"KV_{names.CATALOGUE_BUCKET}"}
+    assert words - verbs == {streams.EVENTS, streams.WORK, f"KV_{catalogue.BUCKET}"}

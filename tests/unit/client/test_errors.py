@@ -1,6 +1,7 @@
 """What a refusal becomes: an error of ours, an exit code, a sentence and what to do."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -90,6 +91,13 @@ def test_the_servers_own_hint_comes_first() -> None:
 def test_an_inner_error_names_the_request_to_look_for() -> None:
     error = error_of(refusal(500, "internal", "Something broke."))
     assert complaint_of(error).error == "Something broke. (request r-1)"
+
+
+def test_what_led_to_an_error_is_told_with_it_and_when_to_come_back() -> None:
+    sent = refusal(503, "unavailable", "The database does not take writes.", cause="database or disk is full")
+    told = complaint_of(error_of(replace(sent, retry_after=2.0)))
+    assert told.error == "The database does not take writes. (cause: database or disk is full) (request r-1)"
+    assert told.hint == "a part of the platform is away; try again in a moment: auteur status (it says: in 2 s)"
 
 
 def test_a_wrong_value_is_named_by_its_field() -> None:

@@ -125,7 +125,7 @@ class AntiEntropy:
         tracked.absent += 1
         row = tracked.row
         if not row.version:
-            log.warning("submit sent again", job=row.name)
+            log.warning("submit resent", job=row.name)
             await self._database.change(None, [self._commands.submit(row, again=tracked.absent)])
         elif tracked.absent >= _ABSENT_TWICE:
             log.warning("job deleted elsewhere", job=row.name, uid=row.uid)
