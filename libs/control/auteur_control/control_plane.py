@@ -148,7 +148,7 @@ class ControlPlane(JobWatcher):
                 if self.accounting.account(job):
                     self._orders.put(job)
             self._queue.add(key)
-        for job in self._jobs.unarchived(_SAID_AGAIN):
+        for job in self._jobs.unreleased(_SAID_AGAIN):
             self._announcements.changed(job.status.model_copy(update={"conditions": ()}), job)
 
     # ── news of jobs ──────────────────────────────────────────────────────────────────────────────────────────────
