@@ -69,6 +69,9 @@ class PodCarriers(Carriers):
         remedy = f"Let it in: kubectl label namespace {namespace} {names.LABEL_ENABLED}=true"
         return Refusal(Reason.NOT_SUPPORTED, why, "metadata.namespace", remedy)
 
+    def holds(self, namespace: str) -> tuple[str, ...]:
+        return self._jobs.holds_in(namespace)
+
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def most_workers(self, pool: str) -> int:

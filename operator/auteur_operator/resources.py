@@ -80,8 +80,8 @@ class ClusterJobs(JobResources):
             found.append(job)
         return found, False
 
-    def unarchived(self, most: int) -> Iterator[GenerationJob]:
-        return islice(self._cache.unarchived(), most)
+    def unreleased(self, most: int) -> Iterator[GenerationJob]:
+        return islice(self._cache.unreleased(), most)
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
         return self._cache.expired(now, most)

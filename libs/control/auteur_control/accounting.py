@@ -64,9 +64,10 @@ class Accounting:
     def stand_down(self, uid: str, key: Key) -> None:
         """The job does not wait for a turn (any more)."""
         self.queue.leave(uid)
-        self._return_turn(key)
+        self.return_turn(key)
 
-    def _return_turn(self, key: Key) -> None:
+    def return_turn(self, key: Key) -> None:
+        """Nothing is dispatched by it, or by now it is written."""
         granted = self._granted.pop(key, None)
         if granted is None:
             return
@@ -119,7 +120,7 @@ class Accounting:
         uid, key, status = job.metadata.uid, job.key, job.status
         active = status.dispatched and not status.finished
         if active:
-            self._return_turn(key)
+            self.return_turn(key)
             self.queue.leave(uid)
             self.queue.begin(key[0], uid)
         elif key not in self._granted:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from auteur_contracts import names
 from auteur_contracts.catalogue import Platform
 from auteur_contracts.orders import Heartbeat
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
@@ -38,6 +39,10 @@ class Carriers(ABC):
     def refuses(self, namespace: str) -> Refusal | None:
         """Why commands about the namespace's jobs are not taken."""
         return None
+
+    def holds(self, namespace: str) -> tuple[str, ...]:
+        """What keeps a finished job of the namespace, by name, until whoever needs it has released it."""
+        return (names.HOLD_ARCHIVE,)
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 

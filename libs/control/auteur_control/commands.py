@@ -17,6 +17,7 @@ from auteur_kit.bus import Delivery
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
+from auteur_lifecycle import expiry
 from auteur_lifecycle.refusal import Refusal
 
 log = get_logger()
@@ -112,14 +113,11 @@ class Commands:
             await self._jobs.patch(key, Patch(spec={"cancel": True}, annotations=annotations))
 
     async def _release(self, key: Key, said: Release) -> None:
-        """The archive has it: from now on its time to live counts."""
         async with self._jobs.hold(key):
             job = self._jobs.find(key)
-            if job is None or job.metadata.uid != said.uid or not job.status.finished or job.status.archived_time:
-                return
-            archived = job.status.model_copy(update={"archived_time": self._clock()})
-            with contextlib.suppress(Gone):
-                await self._jobs.update(job, archived)
+            if job is not None and job.metadata.uid == said.uid:
+                with contextlib.suppress(Gone):
+                    await self._jobs.update(job, expiry.release(job, said.hold, self._clock()))
 
     async def _delete(self, key: Key, said: Delete) -> Rest | None:
         """The resource before its files."""

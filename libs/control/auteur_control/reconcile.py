@@ -52,9 +52,10 @@ class JobReconciler:
             match self._jobs.live(key):
                 case None:
                     self._queue.forget(key)
+                    self._accounting.return_turn(key)
                     await self._carriers.clean_up(key)
                 case Malformed(resource=job, refusal=refusal):
-                    await self._jobs.update(job, life.refuse(job, refusal, self._clock()))
+                    await self._jobs.update(job, self._first_decided(job, life.refuse(job, refusal, self._clock())))
                 case GenerationJob() as job:
                     try:
                         await self._reconcile(job)
@@ -98,9 +99,16 @@ class JobReconciler:
             log.exception("job cannot be planned", job=job.metadata.name)
             message = f"It cannot be planned, by a fault of Auteur: {error!r}."
             status = life.refuse(job, Refusal(Reason.PLATFORM_FAILED, message, "", "Tell its maintainers."), now)
-        if status.trace_id or status is job.status:
-            return status
-        return status.model_copy(update={"trace_id": trace.trace_id(trace.parent_of(job))})
+        return status if status is job.status else self._first_decided(job, status)
+
+    def _first_decided(self, job: GenerationJob, status: GenerationJobStatus) -> GenerationJobStatus:
+        """With what the first decision settles for good."""
+        settled: dict[str, object] = {}
+        if not status.trace_id:
+            settled["trace_id"] = trace.trace_id(trace.parent_of(job))
+        if status.holds is None:
+            settled["holds"] = self._carriers.holds(job.metadata.namespace)
+        return status.model_copy(update=settled) if settled else status
 
     def _seen(self, job: GenerationJob) -> life.Seen:
         namespace = job.metadata.namespace

@@ -107,11 +107,11 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        """Those that nobody has archived yet, by name, and whether there are more: one, then as many as fit."""
+        """Those that are not released yet, by name, and whether there are more: one, then as many as fit."""
 
     @abstractmethod
-    def unarchived(self, most: int) -> Iterator[R]:
-        """Finished ones that nobody has archived."""
+    def unreleased(self, most: int) -> Iterator[R]:
+        """Finished ones that somebody holds."""
 
     @abstractmethod
     def expired(self, now: datetime, most: int) -> list[Expired]:

@@ -81,7 +81,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
                 found.append(newest)
         return found, False
 
-    def unarchived(self, most: int) -> Iterator[R]:
+    def unreleased(self, most: int) -> Iterator[R]:
         for text in self._table.finished_unreleased(self._kind.name, most):
             found = self._kind.read(from_json(text))
             if not isinstance(found, Malformed):
@@ -202,7 +202,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             version=version,
             text=resource.model_dump_json(exclude_none=True),
             finished=resource.status.finished,
-            released=self._kind.is_archived(resource),
+            released=self._kind.is_released(resource),
             expires_at=self._kind.expires_at(resource),
         )
 
