@@ -107,7 +107,7 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        """Resources that are not released yet, by name, and whether there are more: at least one, then as many as fit."""
+        """Resources that are not released yet, by name, and whether there are more: at least one, and what fits."""
 
     @abstractmethod
     def unreleased(self, most: int) -> Iterator[R]:
