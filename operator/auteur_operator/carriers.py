@@ -125,7 +125,7 @@ class PodCarriers(Carriers):
         await self._attempts.remove_strays(job, before)
 
     async def clean_up(self, key: Key) -> None:
-        """What a deleted job owned, the garbage collector takes."""
+        """Pods that still run are removed. What a deleted job owned is taken by the garbage collector."""
         job = self._jobs.find(key) if self._attempts.has_pod_at_work(self._jobs.uid(key)) else None
         if job is not None:
             await self._attempts.remove_strays(job)

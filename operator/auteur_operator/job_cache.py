@@ -62,7 +62,7 @@ class JobCache:
         return True
 
     def drop(self, key: Key, uid: str) -> GenerationJob | None:
-        """It was deleted. Another one of its name stays. Returns what it was."""
+        """The job of this uid was deleted; another one of its name stays. Returns the job as it was."""
         if self._keys.get(uid) != key or self.uid(key) != uid:
             return None
         del self._keys[uid]
@@ -87,11 +87,11 @@ class JobCache:
         return len(self._finished)
 
     def live(self, key: Key) -> Read | None:
-        """One that is not finished."""
+        """The job, unless it is finished."""
         return self._live.get(key)
 
     def find(self, key: Key) -> GenerationJob | None:
-        """Finished ones too. One that cannot be read is not there for others."""
+        """Also a finished one. None for one that cannot be read."""
         known = self._live.get(key)
         if isinstance(known, GenerationJob):
             return known

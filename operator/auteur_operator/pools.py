@@ -17,7 +17,7 @@ class Demand:
     """Of one tier, now."""
 
     waiting: int
-    """In line, or ordered and not claimed."""
+    """In the queue, or ordered and not claimed."""
     busy: int
     """Warm workers with a job."""
     under_pressure: bool = False

@@ -70,7 +70,7 @@ class Carriers(ABC):
         """The status of a planned job that nobody here may execute now, and why; None for any other."""
 
     async def observe(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
-        """What is seen of the attempt that is under way, beside what its worker says."""
+        """The job's status, by what is seen of the attempt that is under way besides what its worker says."""
         return job.status
 
     async def start(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
@@ -78,10 +78,10 @@ class Carriers(ABC):
         raise NotImplementedError(f"{type(self).__name__} has warm workers only")
 
     async def remove_strays(self, job: GenerationJob, before: GenerationJobStatus) -> None:
-        """After a status was written: nothing of earlier attempts goes on."""
+        """After a status was written: removes what still runs of earlier attempts."""
 
     async def clean_up(self, key: Key) -> None:
-        """The job is finished or gone: nothing of it goes on."""
+        """The job is finished or gone: removes what still runs for it."""
 
     def forget(self, key: Key) -> None:
         """The job was deleted."""

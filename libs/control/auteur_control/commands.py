@@ -22,9 +22,11 @@ from auteur_lifecycle.refusal import Refusal
 
 log = get_logger()
 _ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
-"""Obeyed, or refused aloud, in namespaces that are not (any more) enabled: a released job only expires."""
+"""Verbs that are obeyed, or refused with a fact, in namespaces that are not (any more) enabled too: a released job only
+expires.
+"""
 Rest = Callable[[], Awaitable[object]]
-"""What is left to do before the command may be acknowledged, and no other command needs to wait for."""
+"""Work that must be done before the command may be acknowledged, but that no other command has to wait for."""
 
 
 class Commands:
@@ -69,7 +71,7 @@ class Commands:
         return None
 
     def give_up(self, delivery: Delivery, error: Exception) -> None:
-        """A fault of ours that stays: said, where somebody waits for a job."""
+        """A fault of ours that stays: told to whoever submitted a job and waits for it."""
         with contextlib.suppress(ValueError):
             subject = subjects.parse(delivery.subject)
             if isinstance(subject, subjects.JobCommand) and subject.verb is subjects.Verb.SUBMIT:

@@ -52,6 +52,7 @@ class JobReconciler:
             match self._jobs.live(key):
                 case None:
                     self._queue.forget(key)
+                    self._accounting.return_turn(key)
                     await self._carriers.clean_up(key)
                 case Malformed(resource=job, refusal=refusal):
                     await self._jobs.update(job, self._first_decided(job, life.refuse(job, refusal, self._clock())))
@@ -156,7 +157,7 @@ class JobReconciler:
         return job.status
 
     def give_turns(self, *, without: Key | None = None) -> None:
-        """While somebody can carry the next job. Those that got a turn are reconciled; `without`: but not this one."""
+        """Gives turns while the next job can be carried; jobs that got one are reconciled, except `without`."""
         for key in self._accounting.give_turns():
             if key != without:
                 self._queue.add(key)
