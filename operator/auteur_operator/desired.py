@@ -232,7 +232,7 @@ def _pod(
         **({"tolerations": [_toleration(each) for each in spec.tolerations]} if spec.tolerations else {}),
         **gpu.pod,
         "containers": [
-            _container(spec, planned, pool, around, env) | {"resources": _resources(tier, gpu)},
+            _container(spec, _environment(planned, pool, around) + env, _resources(tier, gpu)),
         ],
         "volumes": [
             {"name": "scratch", "emptyDir": {}},
@@ -247,13 +247,12 @@ def _pod(
     }
 
 
-def _container(
-    spec: FunctionRunnerSpec, planned: Tier, pool: str, around: Surroundings, env: list[Manifest]
-) -> Manifest:
+def _container(spec: FunctionRunnerSpec, env: list[Manifest], resources: Manifest) -> Manifest:
     return {
         "name": WORKER,
         "image": spec.image,
-        "env": [*_environment(planned, pool, around), *env],
+        "env": env,
+        "resources": resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
