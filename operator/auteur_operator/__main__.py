@@ -9,7 +9,7 @@ import kopf
 import uvloop
 
 from auteur_contracts.errors import AuteurError
-from auteur_kit import logs
+from auteur_kit import logs, telemetry
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
@@ -139,6 +139,7 @@ def main() -> int:
         )
         return 2
     logs.configure(settings.log, service="operator")
+    send_spans = telemetry.configure(settings.telemetry, service="operator")
     gc.freeze()
     gc.set_threshold(*_COLLECT)
     code = 0
@@ -147,6 +148,8 @@ def main() -> int:
     except* LeadershipLost as lost:
         log.error("operator stopped", error=str(lost.exceptions[0]))  # noqa: TRY400  # expected, and said in full
         code = 1
+    finally:
+        send_spans()
     return code
 
 

@@ -22,6 +22,7 @@ from auteur_contracts.resources import (
     TierDeclaration,
     Toleration,
 )
+from auteur_kit import trace
 
 Manifest = dict[str, Any]
 
@@ -51,6 +52,8 @@ class Surroundings:
     nats_url: str
     image_pull_secrets: tuple[str, ...] = ()
     keep_finished_jobs: timedelta = timedelta(minutes=10)
+    telemetry_endpoint: str = ""
+    """Where workers send their spans; empty: nowhere."""
     has_device_class: bool = False
     """The cluster allocates GPUs by DRA (resource.k8s.io/v1, device class gpu.nvidia.com)."""
 
@@ -68,7 +71,10 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
         names.LABEL_ATTEMPT: str(attempt),
         names.LABEL_PROJECT: job.spec.project,
     }
-    env = [{"name": "AUTEUR_AGENT__ORDER", "value": order.model_dump_json(exclude_defaults=True)}]
+    env = [
+        {"name": "AUTEUR_AGENT__ORDER", "value": order.model_dump_json(exclude_defaults=True)},
+        {"name": "TRACEPARENT", "value": trace.parent_of(job)},
+    ]
     limit = job.spec.deadline + runner.spec.setup_timeout + _BACKSTOP
     pod = _pod(runner, plan.tier, tier_of(runner, plan), plan.pool, around, env)
     pod |= {"restartPolicy": "Never", "activeDeadlineSeconds": int(limit.total_seconds())}
@@ -285,6 +291,7 @@ def _environment(planned: Tier, pool: str, around: Surroundings) -> list[Manifes
         value("AUTEUR_NATS__URL", around.nats_url),
         secret("AUTEUR_NATS__USER", "user"),
         secret("AUTEUR_NATS__PASSWORD", "password"),
+        *([value("AUTEUR_TELEMETRY__ENDPOINT", around.telemetry_endpoint)] if around.telemetry_endpoint else ()),
     ]
 
 

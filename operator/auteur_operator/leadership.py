@@ -20,6 +20,7 @@ from auteur_operator.attempts import Attempts
 from auteur_operator.caches import Caches, Queues
 from auteur_operator.carriers import PodCarriers
 from auteur_operator.cluster import Cluster
+from auteur_operator.desired import Surroundings
 from auteur_operator.health import Health
 from auteur_operator.intake import Intake
 from auteur_operator.job_cache import JobCache
@@ -59,8 +60,7 @@ class Replica:
         self._clock = clock
         self._caches = Caches(JobCache(wanted.archived_namespaces), ObjectCache(home=wanted.namespace), Fleet())
         self._jobs = ClusterJobs(cluster, self._caches.jobs)
-        where_workers_find_nats = wanted.worker_nats_url or settings.nats.url
-        self._prerequisites = Prerequisites(cluster, self._caches.objects, wanted, nats_url=where_workers_find_nats)
+        self._prerequisites = Prerequisites(cluster, self._caches.objects, wanted, _surroundings(settings))
         self.intake = Intake(self._caches, self._jobs, self._prerequisites, wanted.places, health, metrics)
         self._resync = Resync(cluster, self._caches, self.intake, wanted.places)
 
@@ -146,6 +146,16 @@ class Replica:
             await asyncio.sleep(_MEASURE_EVERY)
             self._metrics.measure(queues, self._caches)
             pressure.measure()
+
+
+def _surroundings(settings: Settings) -> Surroundings:
+    wanted = settings.operator
+    return Surroundings(
+        nats_url=wanted.worker_nats_url or settings.nats.url,
+        image_pull_secrets=wanted.image_pull_secrets,
+        keep_finished_jobs=wanted.keep_finished_jobs,
+        telemetry_endpoint=settings.telemetry.endpoint,
+    )
 
 
 def _control_settings(wanted: OperatorSettings) -> ControlSettings:

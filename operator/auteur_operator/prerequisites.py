@@ -25,7 +25,9 @@ _DEVICES_FRESH = 300.0
 
 
 class Prerequisites:
-    def __init__(self, cluster: Cluster, objects: ObjectCache, settings: OperatorSettings, *, nats_url: str) -> None:
+    def __init__(
+        self, cluster: Cluster, objects: ObjectCache, settings: OperatorSettings, surroundings: Surroundings
+    ) -> None:
         self._cluster = cluster
         self._objects = objects
         self._settings = settings
@@ -34,11 +36,7 @@ class Prerequisites:
         self._nodes: tuple[Node, ...] = ()
         self._nodes_at = float("-inf")
         self._devices_at = float("-inf")
-        self.surroundings = Surroundings(
-            nats_url=nats_url,
-            image_pull_secrets=settings.image_pull_secrets,
-            keep_finished_jobs=settings.keep_finished_jobs,
-        )
+        self.surroundings = surroundings
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auteur_contracts.quantities import Duration, Label
-from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings
+from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
 
 
 class OperatorSettings(BaseModel):
@@ -60,4 +60,5 @@ class Settings(BaseSettings):
     nats: NatsSettings = NatsSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     operator: OperatorSettings = OperatorSettings()

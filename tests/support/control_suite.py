@@ -7,16 +7,21 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
 from auteur_contracts import catalogue, names, subjects
-from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release
-from auteur_contracts.orders import ClaimRefused, Grant, Outcome, RefusalReason, WorkerState
-from auteur_contracts.resources import Failure, FunctionRunner, InputDeclaration, Output
-from auteur_contracts.vocabulary import Fault, Phase, Reason
+from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release, Submit
+from auteur_contracts.events import Cancelled, Envelope, Progressed
+from auteur_contracts.orders import ClaimRefused, Grant, Order, Outcome, RefusalReason, WorkerState
+from auteur_contracts.resources import Failure, FunctionRunner, InputDeclaration, Output, Progress
+from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Reason
 from auteur_control.dependents import Dependents
 from auteur_kit.bus import Bus
+from auteur_kit.clock import utc_now
+from auteur_lifecycle import status as life
+from auteur_lifecycle.gate import gate
 from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import Shell
 from tests.support.waiting import eventually
@@ -380,7 +385,9 @@ class ControlPlaneSuite:
             return await find(bus, "mistake") is None
 
         await eventually(gone, "the job to be forgotten")
-        assert facts.of("mistake")[-1] == "cancelled"
+        await eventually(lambda: facts.of("mistake")[-1] == "cancelled", "the end to be told")
+        assert isinstance(facts.seen[-1].data, Cancelled)
+        assert facts.seen[-1].data.status.cancelled_by == "ada"
 
     async def test_high_priority_goes_first_and_equal_ones_in_the_order_they_came(
         self, bus: Bus, control: None, worker: ScriptedWorker
@@ -438,3 +445,159 @@ class ControlPlaneSuite:
         await submit(bus, echo_job("after"))
         await worker.run_one()
         await _is(bus, "after", Phase.SUCCEEDED)
+
+    # ── what the shells once did each in its own way ──────────────────────────────────────────────────────────────
+
+    async def test_the_job_of_a_worker_that_was_never_heard_before_its_claim_is_not_lost(
+        self, bus: Bus, shell: Shell, control: None, worker: ScriptedWorker
+    ) -> None:
+        await submit(bus, echo_job("shy"))
+        order = await worker.order()
+        stranger = ScriptedWorker(bus, "stranger", pool=shell.pool)
+        stranger.heartbeats = False
+        grant = await stranger.claim(order)
+        assert isinstance(grant, Grant)
+        await _progress(bus, order, 0.5)
+
+        async def written() -> bool:  # about a second, in which its silence was looked at several times
+            found = await find(bus, "shy")
+            return found is not None and found.job.status.progress is not None
+
+        await eventually(written, "progress in the status")
+        await stranger.report(order, grant.token)
+        await _is(bus, "shy", Phase.SUCCEEDED)
+        found = await find(bus, "shy")
+        assert found is not None
+        assert (found.job.status.attempt, found.job.status.losses) == (1, 0)
+
+    async def test_nothing_is_answered_before_it_is_written(
+        self, bus: Bus, shell: Shell, control: None, worker: ScriptedWorker, facts: Facts
+    ) -> None:
+        await submit(bus, echo_job("durable"))
+        order = await worker.order()
+        with shell.stalled():
+            claims = [asyncio.create_task(worker.claim(order, nonce="n")) for _ in range(2)]
+            done, _ = await asyncio.wait(claims, timeout=1.0)
+            assert not done, "a claim was answered before its write"
+        grants = await asyncio.gather(*claims)
+        assert all(isinstance(grant, Grant) for grant in grants)
+        assert await _phase(bus, "durable") is Phase.RUNNING
+        with shell.stalled():
+            await worker.report(order, _token(grants[0]))
+            await asyncio.wait([asyncio.create_task(asyncio.sleep(1.0))])
+            assert facts.of("durable")[-1] == "dispatched", "a fact was told before its write"
+        await eventually(lambda: facts.of("durable")[-1] == "succeeded", "the end to be told")
+
+    async def test_a_request_that_is_refused_twice_is_told_as_one_fact(
+        self, bus: Bus, control: None, facts: Facts
+    ) -> None:
+        await submit(bus, echo_job("taken"))
+        await eventually(lambda: facts.of("taken"), "the first")
+        refused = echo_job("taken")
+        for number in range(2):
+            subject = subjects.JobCommand(*refused.key, subjects.Verb.SUBMIT)
+            await bus.publish(subject, Submit(job=refused), msg_id=f"refused-{number}")
+        await submit(bus, echo_job("later"))
+        await eventually(lambda: facts.of("later"), "what came after it")
+        assert facts.of("taken").count("rejected") == 1
+
+    async def test_a_submit_that_comes_again_has_what_was_said_of_its_job_said_again(
+        self, bus: Bus, control: None, facts: Facts
+    ) -> None:
+        job = echo_job("again")
+        await submit(bus, job)
+        await eventually(lambda: facts.of("again"), "the first facts")
+        told = [fact.id for fact in facts.seen if fact.name == "again"]
+        facts.seen.clear()
+        await bus.publish(subjects.JobCommand(*job.key, subjects.Verb.SUBMIT), Submit(job=job), msg_id="once more")
+        await eventually(lambda: facts.of("again"), "the facts once more")
+        assert facts.seen[0].id == told[0]
+
+    @pytest.mark.parametrize("traceparent", ["", f"00-{'a1' * 16}-{'b2' * 8}-01"])
+    async def test_every_job_has_a_trace(self, bus: Bus, control: None, facts: Facts, traceparent: str) -> None:
+        job = echo_job("traced")
+        subject = subjects.JobCommand(*job.key, subjects.Verb.SUBMIT)
+        await bus.publish(subject, Submit(job=job), msg_id="traced", headers={"traceparent": traceparent})
+        await eventually(lambda: facts.of("traced"), "a fact")
+        found = await find(bus, "traced")
+        assert found is not None
+        expected = "a1" * 16 if traceparent else found.job.metadata.uid.replace("-", "")
+        assert found.job.status.trace_id == expected
+
+    async def test_a_fault_of_ours_in_a_report_neither_loses_its_job_nor_comes_back_for_ever(
+        self, bus: Bus, control: None, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await submit(bus, echo_job("cursed", retries=0))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        with monkeypatch.context() as broken:
+            broken.setattr(life, "report", _broken)
+            await worker.report(order, _token(grant))
+            await _is(bus, "cursed", Phase.FAILED)
+        found = await find(bus, "cursed")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.reason is Reason.PLATFORM_FAILED
+        await submit(bus, echo_job("next"))
+        assert (await worker.run_one()).name == "next"
+
+    async def test_a_job_that_cannot_be_planned_by_a_fault_of_ours_is_refused_aloud(
+        self, bus: Bus, control: None, worker: ScriptedWorker, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(life, "resolve", _broken)
+            await submit(bus, echo_job("cursed"))
+            await eventually(lambda: facts.of("cursed") == ["rejected"], "the refusal")
+        found = await find(bus, "cursed")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.message.startswith("It cannot be planned, by a fault of Auteur")
+
+    async def test_a_job_that_cannot_be_looked_after_says_so_holds_up_nobody_and_recovers(
+        self, bus: Bus, control: None, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await submit(bus, echo_job("blocker"))
+        blocking = await worker.order()
+        grant = await worker.claim(blocking)
+        await submit(bus, echo_job("cursed"))
+        await _is(bus, "cursed", Phase.QUEUED)
+
+        async def says(*, stalled: bool) -> bool:
+            found = await find(bus, "cursed")
+            return found is not None and found.job.status.holds(ConditionType.STALLED) is stalled
+
+        with monkeypatch.context() as broken:
+            broken.setattr(life, "gate", lambda job, *more: _broken() if job.key[1] == "cursed" else gate(job, *more))
+            subject = subjects.JobCommand("default", "cursed", subjects.Verb.SUSPEND)
+            await bus.publish(subject, b"{}", msg_id="look")  # has it looked at
+            await eventually(lambda: says(stalled=True), "it to say that it is stalled")
+            await submit(bus, echo_job("sound", priority="high"))
+            await worker.report(blocking, _token(grant))
+            assert (await worker.run_one()).name == "sound"
+        await bus.publish(subjects.JobCommand("default", "cursed", subjects.Verb.RESUME), b"{}", msg_id="mended")
+        assert (await worker.run_one()).name == "cursed"
+        assert await says(stalled=False)
+
+
+def _broken(*_: object) -> NoReturn:
+    raise TypeError("a fault of ours")
+
+
+def _token(reply: Grant | ClaimRefused) -> str:
+    assert isinstance(reply, Grant), reply
+    return reply.token
+
+
+async def _progress(bus: Bus, order: Order, fraction: float) -> None:
+    """As the order's worker tells it."""
+    said = Envelope(
+        id=f"{order.uid}-{fraction}",
+        source="worker",
+        time=utc_now(),
+        namespace=order.namespace,
+        project=order.project,
+        name=order.name,
+        uid=order.uid,
+        data=Progressed(attempt=order.attempt, progress=Progress(phase="draw", fraction=fraction)),
+    )
+    await bus.publish_fact(said)

@@ -107,10 +107,13 @@ class ScriptedWorker:
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self.state = WorkerState.READY
         self.message = ""
+        self.heartbeats = True
         self._busy_with: tuple[str, int] = ("", 0)
         self._sequence = 0
 
     async def beat(self) -> None:
+        if not self.heartbeats:
+            return
         self._sequence += 1
         uid, attempt = self._busy_with
         beat = Heartbeat(

@@ -146,6 +146,10 @@ annotations:
   value: {{ $root.Values.log.level }}
 - name: AUTEUR_LOG__JSON_LINES
   value: "true"
+{{- with $root.Values.telemetry.endpoint }}
+- name: AUTEUR_TELEMETRY__ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
 - name: AUTEUR_NATS__URL
   value: {{ include "auteur.natsUrl" $root }}
 - name: AUTEUR_NATS__USER

@@ -13,7 +13,7 @@ class Patience:
     tries: int = 4
     first: float = 0.1
     longest: float = 5.0
-    longest_advised: float = 30.0
+    longest_asked: float = 30.0
     """Who asks for more is not waited for: the error says when to come back."""
 
     def wait(self, failures: int, *, advised: float | None = None, jitter: float = 0.0) -> float | None:
@@ -22,7 +22,7 @@ class Patience:
         if failures >= self.tries:
             return None
         if advised is not None:
-            return max(advised, 0.0) if advised <= self.longest_advised else None
+            return advised if advised <= self.longest_asked else None
         doubled = self.first * float(2 ** min(failures - 1, 16))
         return min(doubled, self.longest) * (1 + jitter / 4)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 from auteur_contracts.events import Envelope
+from auteur_kit import telemetry
 from auteur_kit.bus import Bus
 from auteur_kit.logs import get_logger
 
@@ -16,11 +17,13 @@ _AT_ONCE = 32
 class Announcer:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._waiting: deque[Envelope] = deque(maxlen=_MOST)
+        self._waiting: deque[tuple[Envelope, str]] = deque(maxlen=_MOST)
+        """With the traceparent of what led to it."""
         self._wake = asyncio.Event()
 
     def say(self, *envelopes: Envelope) -> None:
-        self._waiting.extend(envelopes)
+        cause = telemetry.traceparent()
+        self._waiting.extend((envelope, cause) for envelope in envelopes)
         self._wake.set()
 
     async def run(self) -> None:
@@ -32,4 +35,5 @@ class Announcer:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
                 # Written to one connection in this order, so stored in this order; only a retry may change places,
                 # and readers go by the version.
-                await asyncio.gather(*(self._bus.publish_fact(envelope) for envelope in batch))
+                told = (self._bus.publish_fact(envelope, traceparent=cause) for envelope, cause in batch)
+                await asyncio.gather(*told)

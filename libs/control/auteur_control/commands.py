@@ -1,8 +1,8 @@
 """What the gateway commands: each is one change of one job, acknowledged when it is written."""
 
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
+import functools
+from collections.abc import Awaitable, Callable
 
 from auteur_contracts import names, subjects
 from auteur_contracts.commands import Cancel, Delete, Release, Submit
@@ -22,7 +22,7 @@ from auteur_lifecycle.refusal import Refusal
 log = get_logger()
 _ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
 """Obeyed, or refused aloud, in namespaces that are not (any more) enabled: a released job only expires."""
-Rest = Coroutine[Any, Any, object]
+Rest = Callable[[], Awaitable[object]]
 """What is left to do before the command may be acknowledged, and no other command needs to wait for."""
 
 
@@ -131,7 +131,7 @@ class Commands:
             uid, project = said.uid, said.project
         else:
             return None
-        return self._store.delete_prefix(names.job_prefix(key[0], project, uid))
+        return functools.partial(self._store.delete_prefix, names.job_prefix(key[0], project, uid))
 
     def who_deleted(self, uid: str) -> str:
         return self._deleted_by.pop(uid, "whoever deleted the resource")

@@ -29,6 +29,7 @@ from auteur_control.queries import Queries
 from auteur_control.reconcile import JobReconciler
 from auteur_control.reports import Reports
 from auteur_control.resources import JobResources, JobWatcher, Key
+from auteur_control.spans import record_transition
 from auteur_control.work_queue import WorkQueue
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
@@ -174,6 +175,7 @@ class ControlPlane(JobWatcher):
         if before.running and not status.running and status.phase is not Phase.SUCCEEDED:
             self._orders.stop(job.metadata.uid, before.attempt)
         self._announcements.changed(before, job)
+        record_transition(before, job)
         self._carriers.on_demand(job)
         self.reconciler.give_turns()
 

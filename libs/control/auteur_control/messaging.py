@@ -3,6 +3,7 @@ durable, delivered again when it may succeed later, given up when it never will.
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -19,7 +20,7 @@ from auteur_control.errors import ResourceError
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reports import Reports
-from auteur_kit import streams, telemetry, trace
+from auteur_kit import streams
 from auteur_kit.bus import Bus, Consumer, Delivery
 from auteur_kit.logs import get_logger
 
@@ -99,31 +100,29 @@ class Messaging:
 
     async def _obey_in_order(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:
-            await self._settle(delivery, self._obey(delivery), self._commands.give_up)
+            await self._settle(delivery, functools.partial(self._obey, delivery), self._commands.give_up)
 
     async def _obey(self, delivery: Delivery) -> Rest | None:
-        verb = delivery.subject.rpartition(".")[2]
-        parent = delivery.headers.get(trace.HEADER, "")
-        with telemetry.span(f"obey {verb}", parent=parent, kind=telemetry.Kind.CONSUMER):
+        with delivery.processing():
             return await self._commands.obey(delivery)
 
     async def _take_reports(self, batch: list[Delivery]) -> None:
-        await asyncio.gather(*(self._settle(delivery, self._report(delivery), _lose) for delivery in batch))
+        work = [(delivery, functools.partial(self._report, delivery)) for delivery in batch]
+        await asyncio.gather(*(self._settle(delivery, report, _lose) for delivery, report in work))
 
     async def _report(self, delivery: Delivery) -> None:
-        parent = delivery.headers.get(trace.HEADER, "")
-        with telemetry.span("take report", parent=parent, kind=telemetry.Kind.CONSUMER):
+        with delivery.processing():
             await self._reports.take(Report.model_validate_json(delivery.data))
 
     async def _settle(
         self,
         delivery: Delivery,
-        work: Coroutine[Any, Any, object],
+        work: Callable[[], Awaitable[object]],
         give_up: Callable[[Delivery, Exception], None],
     ) -> None:
         """`work` may return what is left to be done before the acknowledgement, which nobody else waits for."""
         try:
-            rest = await work
+            rest = await work()
         except LATER as error:
             log.warning("message waits", subject=delivery.subject, error=str(error), again_seconds=_REPEAT)
             await delivery.nak(_REPEAT)
@@ -138,7 +137,7 @@ class Messaging:
                 give_up(delivery, error)
                 await delivery.ack()
         else:
-            if asyncio.iscoroutine(rest):
+            if callable(rest):
                 self._spawn(self._settle(delivery, rest, _lose))
             else:
                 await delivery.ack()

@@ -12,7 +12,7 @@ from auteur_control.control_plane import Outside
 from auteur_engine.engine import run_engine
 from auteur_engine.settings import Settings
 from auteur_engine.table import Table
-from auteur_kit import logs
+from auteur_kit import logs, telemetry
 from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
@@ -62,12 +62,15 @@ def main() -> int:
         sys.stderr.write(f"error: {error.message}\n")
         return 2
     logs.configure(settings.log, service="engine")
+    send_spans = telemetry.configure(settings.telemetry, service="engine")
     gc.freeze()
     try:
         uvloop.run(serve(settings))
     except AuteurError as error:
         get_logger().error("engine stopped", error=error.message)
         return 1
+    finally:
+        send_spans()
     return 0
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auteur_contracts.names import DEFAULT_NAMESPACE
-from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings
+from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
 
 
 class EngineSettings(BaseModel):
@@ -29,4 +29,5 @@ class Settings(BaseSettings):
     nats: NatsSettings = NatsSettings()
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     engine: EngineSettings = EngineSettings()

@@ -35,7 +35,7 @@ class Attempt:
         self.job: GenerationJob = dispatched()
         self.world = ObjectCache(home="studio")
         self.world.take_runner(raw_runner())
-        prerequisites = Prerequisites(self.cluster, self.world, OperatorSettings(), nats_url="nats://nats:4222")
+        prerequisites = Prerequisites(self.cluster, self.world, OperatorSettings(), SURROUNDINGS)
         self.lookups = Lookups(self.cluster, store, self.world, prerequisites)
         self.store = store
         self.made: Json = {}

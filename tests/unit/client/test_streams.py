@@ -32,7 +32,7 @@ def test_waits_double_up_to_the_longest_and_end() -> None:
 
 
 def test_the_servers_wish_is_followed_within_reason() -> None:
-    patience = Patience(tries=3, longest=5, longest_advised=30)
+    patience = Patience(tries=3, longest=5, longest_asked=30)
     assert [patience.wait(1, advised=advised) for advised in (0, 2, 30, 3600)] == [0, 2, 30, None]
     assert patience.wait(3, advised=0) is None
 

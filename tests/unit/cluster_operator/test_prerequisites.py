@@ -32,7 +32,7 @@ def cluster() -> MemoryCluster:
 @pytest.fixture
 def prerequisites(cluster: MemoryCluster) -> Prerequisites:
     settings = OperatorSettings(worker_nats_user="worker", worker_nats_password=SecretStr("secret"))
-    return Prerequisites(cluster, ObjectCache(home="studio"), settings, nats_url="nats://nats:4222")
+    return Prerequisites(cluster, ObjectCache(home="studio"), settings, desired.Surroundings("nats://nats:4222"))
 
 
 async def test_the_secret_is_made_once_until_it_is_missed(cluster: MemoryCluster, prerequisites: Prerequisites) -> None:

@@ -89,7 +89,7 @@ def test_tiers_share_a_setup_when_only_the_quality_differs() -> None:
 
 def test_describe_prints_the_resource_and_imports_no_torch() -> None:
     code = (
-        "import sys; sys.argv = ['auteur_runner', 'describe', 'tests/support/echo.py']\n"
+        "import sys; sys.argv = ['auteur_runner', 'describe', 'tests/support/echo/__init__.py']\n"
         "from auteur_runner.__main__ import main\n"
         "assert main() == 0\n"
         "heavy = {'torch', 'numpy', 'PIL', 'nats', 'minio', 'typer'} & set(sys.modules)\n"

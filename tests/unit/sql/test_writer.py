@@ -1,6 +1,7 @@
 """The writer over a real SQLite file: changes share transactions, and nobody pays for another's mistake."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from auteur_sql.engines import Engines, open_engines, parse_url
 from auteur_sql.reader import Reader
 from auteur_sql.tables import new_metadata
 from auteur_sql.writer import Change, Writer
+from tests.support.waiting import eventually
 
 metadata = new_metadata()
 things = Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", String(8), unique=True))
@@ -102,4 +104,6 @@ async def test_a_database_that_is_gone_is_unavailable_and_says_why(tmp_path: Pat
     with pytest.raises(Unavailable) as gone:
         await Reader(engines.reader).ping()
     await engines.dispose()
+    # The driver's thread tells the loop that it ends, and nobody waits for that.
+    await eventually(lambda: not any("_connection_worker" in one.name for one in threading.enumerate()), "its end")
     assert gone.value.details == {"cause": "unable to open database file"}
