@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 from sqlalchemy.engine import make_url
 
 from auteur_kit.bus import Bus
@@ -27,6 +28,9 @@ from tests.support.servers import (
 def pytest_configure() -> None:
     """A shell that starts us in the background has us ignore Ctrl-C; the programs under test must not inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Rich's tracebacks take seconds each, in which the control plane of a test would answer nobody.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 @pytest.fixture(scope="session")

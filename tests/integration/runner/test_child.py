@@ -192,7 +192,7 @@ async def test_a_crash_is_a_failure_with_the_signal_and_the_last_words(worker: W
     ("how", "fault", "reason", "recycle", "message"),
     [
         ("user", Fault.USER, Reason.INVALID_REQUEST, False, "fail: asked to fail"),
-        ("function", Fault.FUNCTION, Reason.FUNCTION_FAILED, False, "RuntimeError: asked to fail (echo.py, line "),
+        ("function", Fault.FUNCTION, Reason.FUNCTION_FAILED, False, "RuntimeError: asked to fail (__init__.py, line "),
         ("platform", Fault.PLATFORM, Reason.PLATFORM_FAILED, False, "asked to fail"),
         ("oom", Fault.FUNCTION, Reason.OUT_OF_MEMORY, True, "Out of memory: OutOfMemory: asked to fail"),
     ],

@@ -39,7 +39,7 @@ async def test_a_worker_has_loaded_when_nats_comes_and_does_not_load_again(tmp_p
     )
     agent.start()  # which waits until the model is loaded
     try:
-        wait_for(lambda: "waiting for NATS" in agent.log.read_text(), "the agent to miss NATS")
+        wait_for(lambda: "NATS unreachable" in agent.log.read_text(), "the agent to miss NATS")
         nats.start()
         beats: list[Heartbeat] = []
 

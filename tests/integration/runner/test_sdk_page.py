@@ -78,7 +78,7 @@ def test_auteur_runner_run_tries_it_without_a_stack(folder: Path) -> None:
 
 
 def test_a_seed_given_as_a_parameter_is_the_seed_of_the_run(folder: Path) -> None:
-    done = _auteur(folder, "--params", "seed=7", target=str(ROOT / "tests" / "support" / "echo.py"))
+    done = _auteur(folder, "--params", "seed=7", target=str(ROOT / "tests" / "support" / "echo" / "__init__.py"))
     assert done.returncode == 0, done.stderr
     assert "   seed 7   " in done.stdout
     assert json.loads((folder / "out" / "echo.json").read_text())["seed"] == 7
