@@ -54,7 +54,7 @@ class PodCarriers(Carriers):
         return {namespace: self._objects.catalogue(namespace) for namespace in self._objects.enabled}
 
     async def learn_runners(self, namespace: str) -> bool:
-        """One that was made just before its job may be shown after it."""
+        """A runner that was made just before its job may be shown by its watch only after the job."""
         learned = False
         for place in {namespace, self._objects.home}:
             raws, _ = await self._cluster.list(path_of(names.API_VERSION, "functionrunners", place))

@@ -30,7 +30,7 @@ class Surplus:
 
     since: datetime
     most: int
-    """Of them that were needed at once since then: whoever worked in between was not idle."""
+    """How many of them were needed at once since then: a worker that had a job in between was not idle."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ gets lost on the way.
 
 import asyncio
 import contextlib
+import itertools
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from nats.aio.client import Client as NatsClient
 
 from auteur_contracts import names, subjects
-from auteur_contracts.events import DecidedFact, Envelope, FactData, Logged, Previewed, Progressed, Started
-from auteur_contracts.orders import Heartbeat, Outcome, Report, WorkerState
+from auteur_contracts.events import DecidedFact, Envelope, Logged, Previewed, Progressed, Started
+from auteur_contracts.orders import Heartbeat, Order, Outcome, Report, WorkerState
 from auteur_contracts.resources import (
     Failure,
     FunctionDeclaration,
@@ -42,6 +42,7 @@ from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
 from auteur_lifecycle import status as life
 from auteur_lifecycle.fleet import Fleet
+from auteur_runner.agent.decisions import WorkerFact, fact_of
 from tests.support.background import running
 from tests.support.waiting import eventually
 
@@ -126,6 +127,7 @@ class MemoryControl:
         self.bus = bus
         self.jobs = MemoryJobs(JOBS, utc_now)
         self._bucket = store.bucket
+        self._numbers = itertools.count()
         self._fleet = Fleet()
         self.runners = GivenRunners(self._fleet, names.DEFAULT_NAMESPACE)
         settings = ControlSettings(source="engine", secret=b"secret", max_output_bytes=2**20, limits=Limits())
@@ -228,21 +230,13 @@ class MemoryControl:
         await eventually(lambda: (meta.uid, int(meta.resource_version)) in self.bus.said, f"the news of {name}")
         return job
 
-    async def _say(self, name: str, data: FactData) -> None:
+    async def _say(self, name: str, data: WorkerFact) -> None:
         """As its worker."""
         job = self.job(name)
-        meta = job.metadata
-        fact = Envelope(
-            id=str(uuid.uuid4()),
-            source=job.status.worker,
-            time=utc_now(),
-            namespace=meta.namespace,
-            project=job.spec.project,
-            name=meta.name,
-            uid=meta.uid,
-            node_id=meta.annotations.get(names.ANNOTATION_NODE_ID, ""),
-            data=data,
-        )
+        assert job.status.plan is not None
+        order = Order.of(job, job.status.plan.pool, job.status.attempt)
+        node = job.metadata.annotations.get(names.ANNOTATION_NODE_ID, "")
+        fact = fact_of(order, node, job.status.worker, data, next(self._numbers), utc_now())
         await self.bus.publish_fact(fact)
 
     def _report(self, job: GenerationJob, files: tuple[str, ...]) -> Report:

@@ -9,7 +9,7 @@ from auteur_kit.logs import get_logger
 
 log = get_logger()
 LATER = (Unavailable, ResourceError)
-"""What is somebody else's trouble, and passes."""
+"""Errors that are no fault of ours, and pass."""
 
 
 async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -89,7 +89,7 @@ class Messaging:
     # ── what is acknowledged ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _take_commands(self, batch: list[Delivery]) -> None:
-        """Those about one job in their order, those about different ones at once."""
+        """Commands about one job in their order, commands about different jobs at once."""
         by_job: dict[str, list[Delivery]] = {}
         for delivery in batch:
             by_job.setdefault(delivery.subject.rpartition(".")[0], []).append(delivery)

@@ -59,10 +59,10 @@ class ProgressWriter:
                 await self._jobs.change(key, self.placed)
 
     def placed(self, job: GenerationJob) -> GenerationJobStatus:
-        """Its status, with its place in the queue as it is now."""
+        """The job's status, with its place in the queue as it is now."""
         return self._estimates.placed(job, self._queue.position(job), self._fleet)
 
 
 def _place_of(job: GenerationJob) -> int | None:
-    """As its status says."""
+    """The place that its status tells."""
     return job.status.queue.position if job.status.queue else None

@@ -82,7 +82,7 @@ class JobReconciler:
         self.set_timer(written)
 
     def first_status(self, job: GenerationJob) -> GenerationJobStatus:
-        """Of a job that is about to be created: decided at once, with a worker if one is free."""
+        """The status of a job that is about to be created: with a worker, if one is free."""
         now = self._clock()
         status = self._next_status(job, now)
         if not life.ready_for_worker(_with(job, status)):

@@ -107,15 +107,15 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        """Those that are not released yet, by name, and whether there are more: one, then as many as fit."""
+        """Resources that are not released yet, by name, and whether there are more: at least one, and what fits."""
 
     @abstractmethod
     def unreleased(self, most: int) -> Iterator[R]:
-        """Finished ones that somebody holds."""
+        """Finished resources that somebody holds."""
 
     @abstractmethod
     def expired(self, now: datetime, most: int) -> list[Expired]:
-        """Whose time to live is over."""
+        """Resources whose time to live is over."""
 
     @abstractmethod
     async def get(self, key: Key) -> R | None:
