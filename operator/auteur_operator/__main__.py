@@ -111,7 +111,8 @@ async def _lead(leader: Leader, replica: Replica, state: Health) -> None:
         lost = holding.done()
         for task in (leading, holding):
             task.cancel()
-        # A library may forget a cancellation that meets an answer. Who may still write keeps the Lease until it is out.
+        # A library may forget a cancellation that meets an answer. A replica that may still write
+        # keeps the Lease until it runs out.
         ended, busy = await asyncio.wait({leading, holding}, timeout=_LEAVES_WITHIN)
         for task in ended:
             _ = task.cancelled() or task.exception()  # the first was raised above

@@ -45,7 +45,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class InProgress:
-    """It may still run. `held_up` says why it does not yet; with `recheck` no event will tell when that changes."""
+    """The attempt may still run. `held_up` says why it does not yet; with `recheck` no event will tell of a change."""
 
     held_up: HeldUp | None = None
     recheck: bool = False
@@ -174,5 +174,5 @@ def is_believed(said: Report, job: GenerationJob) -> bool:
 
 
 def newest(pods: Sequence[Pod]) -> Pod | None:
-    """Of the pods of one attempt: its Job replaces a pod that vanished before it ran."""
+    """The newest pod of one attempt: its Job replaces a pod that vanished before it ran."""
     return max(pods, key=lambda pod: (not pod.deleting, pod.created.timestamp() if pod.created else 0.0), default=None)

@@ -93,8 +93,8 @@ class Attempts:
         return life.wait(job, held.reason, held.message, now)
 
     async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob | None:
-        """The attempt's Job was made by an earlier life of ours: by its plan, if it was the first that told of one.
-        None where it is not ours, or about to go.
+        """The attempt's Job was made by an earlier leader: the job goes on with it, and its first attempt with the plan
+        that lies on it. None where the Job belongs to another job, or is about to go.
         """
         made = await self._lookups.batch_job(job, attempt)
         if made is None or made.job_uid != job.metadata.uid or made.deleting:
@@ -136,14 +136,14 @@ class Attempts:
                 return life.end_attempt(job, status.attempt, failure, now)
 
     async def _mend(self, job: GenerationJob) -> None:
-        """What its pod refers to may have been deleted since it was made."""
+        """Makes what its pod refers to again: it may have been deleted since."""
         plan, namespace, runner = job.status.plan, job.metadata.namespace, self._runner_of(job)
         if plan is not None and runner is not None:
             self._prerequisites.forget(namespace)
             await self._prerequisites.prepare(namespace, runner, plan)
 
     def _may_ask(self, job: GenerationJob, now: datetime) -> bool:
-        """Where the pod is: not asked at once, and not of thousands that are being made at the same time."""
+        """Whether the API server may be asked where the pod is: not at once, and not for thousands at the same time."""
         status, clock = job.status, time.monotonic()
         if status.dispatch_time is not None and now < status.dispatch_time + _QUIET:
             slot = clock + _QUIET.total_seconds()
@@ -167,7 +167,7 @@ class Attempts:
         return True
 
     def _look_later(self, job: GenerationJob, now: datetime) -> None:
-        """The longer it takes the more seldom."""
+        """The job is reconciled again later: the longer it takes, the more seldom."""
         since = job.status.dispatch_time or now
         waited = (now - since).total_seconds()
         self._queue.add_after(job.key, min(_LONGEST_WAIT, max(2.0, waited / 4)))

@@ -54,7 +54,7 @@ class PodCarriers(Carriers):
         return {namespace: self._objects.catalogue(namespace) for namespace in self._objects.enabled}
 
     async def learn_runners(self, namespace: str) -> bool:
-        """One that was made just before its job may be shown after it."""
+        """A runner that was made just before its job may be shown by its watch only after the job."""
         learned = False
         for place in {namespace, self._objects.home}:
             raws, _ = await self._cluster.list(path_of(names.API_VERSION, "functionrunners", place))
@@ -68,6 +68,9 @@ class PodCarriers(Carriers):
         why = f'Namespace "{namespace}" takes no jobs by command.'
         remedy = f"Let it in: kubectl label namespace {namespace} {names.LABEL_ENABLED}=true"
         return Refusal(Reason.NOT_SUPPORTED, why, "metadata.namespace", remedy)
+
+    def holds(self, namespace: str) -> tuple[str, ...]:
+        return self._jobs.holds_in(namespace)
 
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +125,7 @@ class PodCarriers(Carriers):
         await self._attempts.remove_strays(job, before)
 
     async def clean_up(self, key: Key) -> None:
-        """What a deleted job owned, the garbage collector takes."""
+        """Pods that still run are removed. What a deleted job owned is taken by the garbage collector."""
         job = self._jobs.find(key) if self._attempts.has_pod_at_work(self._jobs.uid(key)) else None
         if job is not None:
             await self._attempts.remove_strays(job)

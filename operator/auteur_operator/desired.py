@@ -16,6 +16,7 @@ from auteur_contracts.orders import Order
 from auteur_contracts.resources import (
     Allocation,
     FunctionRunner,
+    FunctionRunnerSpec,
     GenerationJob,
     Plan,
     Tier,
@@ -231,25 +232,7 @@ def _pod(
         **({"tolerations": [_toleration(each) for each in spec.tolerations]} if spec.tolerations else {}),
         **gpu.pod,
         "containers": [
-            {
-                "name": WORKER,
-                "image": spec.image,
-                "env": [*_environment(planned, pool, around), *env],
-                "resources": _resources(tier, gpu),
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "terminationMessagePolicy": "File",
-                "volumeMounts": [
-                    {"name": "scratch", "mountPath": _SCRATCH},
-                    *(
-                        {"name": f"model-{volume.name}", "mountPath": volume.path, "readOnly": True}
-                        for volume in spec.model_volumes
-                    ),
-                ],
-            }
+            _container(spec, _environment(planned, pool, around) + env, _resources(tier, gpu)),
         ],
         "volumes": [
             {"name": "scratch", "emptyDir": {}},
@@ -258,6 +241,28 @@ def _pod(
                     "name": f"model-{volume.name}",
                     "persistentVolumeClaim": {"claimName": volume.claim, "readOnly": True},
                 }
+                for volume in spec.model_volumes
+            ),
+        ],
+    }
+
+
+def _container(spec: FunctionRunnerSpec, env: list[Manifest], resources: Manifest) -> Manifest:
+    return {
+        "name": WORKER,
+        "image": spec.image,
+        "env": env,
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "scratch", "mountPath": _SCRATCH},
+            *(
+                {"name": f"model-{volume.name}", "mountPath": volume.path, "readOnly": True}
                 for volume in spec.model_volumes
             ),
         ],

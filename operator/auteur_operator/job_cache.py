@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
 from auteur_control.reading import Read, job_of
 from auteur_control.resources import Expired, Key
-from auteur_lifecycle.expiry import expires_at
+from auteur_lifecycle.expiry import expires_at, is_released
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Finished:
     version: int
     uid: str
     text: bytes
-    archived: bool
+    released: bool
     expires: datetime | None
 
     @property
@@ -29,7 +30,7 @@ class Finished:
 class JobCache:
     def __init__(self, archived: Collection[str] = ()) -> None:
         self._archived = frozenset(archived)
-        """Namespaces in which a finished job stays until a gateway has it."""
+        """Namespaces whose finished jobs a gateway archives."""
         self._live: dict[Key, Read] = {}
         self._finished: dict[Key, Finished] = {}
         self._keys: dict[str, Key] = {}
@@ -61,7 +62,7 @@ class JobCache:
         return True
 
     def drop(self, key: Key, uid: str) -> GenerationJob | None:
-        """It was deleted. Another one of its name stays. Returns what it was."""
+        """The job of this uid was deleted; another one of its name stays. Returns the job as it was."""
         if self._keys.get(uid) != key or self.uid(key) != uid:
             return None
         del self._keys[uid]
@@ -72,12 +73,9 @@ class JobCache:
         return None if finished is None else finished.job
 
     def _keep(self, job: GenerationJob, version: int) -> Finished:
-        status = job.status
-        if job.metadata.namespace not in self._archived and status.archived_time is None:
-            status = status.model_copy(update={"archived_time": status.completion_time})
-        expires = expires_at(job.model_copy(update={"status": status}))
+        usual = self.holds_in(job.metadata.namespace)
         text = job.model_dump_json(exclude_none=True).encode()
-        return Finished(version, job.metadata.uid, text, job.status.archived_time is not None, expires)
+        return Finished(version, job.metadata.uid, text, is_released(job, usual), expires_at(job, usual))
 
     # ── looking up ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -89,11 +87,11 @@ class JobCache:
         return len(self._finished)
 
     def live(self, key: Key) -> Read | None:
-        """One that is not finished."""
+        """The job, unless it is finished."""
         return self._live.get(key)
 
     def find(self, key: Key) -> GenerationJob | None:
-        """Finished ones too. One that cannot be read is not there for others."""
+        """Also a finished one. None for one that cannot be read."""
         known = self._live.get(key)
         if isinstance(known, GenerationJob):
             return known
@@ -124,14 +122,18 @@ class JobCache:
         )
         return list(islice(due, most))
 
-    def unarchived(self) -> Iterator[GenerationJob]:
-        """Finished, and no gateway has said that it has them."""
+    def holds_in(self, namespace: str) -> tuple[str, ...]:
+        """What holds a finished job there, unless its status says otherwise."""
+        return (names.HOLD_ARCHIVE,) if namespace in self._archived else ()
+
+    def unreleased(self) -> Iterator[GenerationJob]:
+        """Finished, and somebody holds them."""
         for finished in list(self._finished.values()):
-            if not finished.archived:
+            if not finished.released:
                 yield finished.job
 
     def in_namespace(self, namespace: str) -> list[str]:
-        """Names of the jobs that no gateway has released yet, sorted."""
+        """Names of the jobs that are not released yet, sorted."""
         live = [key[1] for key in self._live if key[0] == namespace]
-        kept = [key[1] for key, finished in self._finished.items() if key[0] == namespace and not finished.archived]
+        kept = [key[1] for key, finished in self._finished.items() if key[0] == namespace and not finished.released]
         return sorted(live + kept)

@@ -114,7 +114,7 @@ class Replica:
         return RunnerReconciler(self._cluster, self._caches, self._prerequisites, use, queues.runners, self._clock)
 
     def _take_over(self, queues: Queues) -> None:
-        """What the leader before left, beside unfinished jobs: pods of finished ones, which nobody would look at."""
+        """Takes up what the leader before left besides unfinished jobs: pods of finished ones, and every runner."""
         for pod in self._caches.objects.pods.values():
             key = self._caches.jobs.key_of(pod.job_uid) if pod.job_uid and not pod.ended else None
             if key is not None:

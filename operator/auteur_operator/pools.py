@@ -17,7 +17,7 @@ class Demand:
     """Of one tier, now."""
 
     waiting: int
-    """In line, or ordered and not claimed."""
+    """In the queue, or ordered and not claimed."""
     busy: int
     """Warm workers with a job."""
     under_pressure: bool = False
@@ -30,7 +30,7 @@ class Surplus:
 
     since: datetime
     most: int
-    """Of them that were needed at once since then: whoever worked in between was not idle."""
+    """How many of them were needed at once since then: a worker that had a job in between was not idle."""
 
 
 @dataclass(frozen=True)

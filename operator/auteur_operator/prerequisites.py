@@ -49,7 +49,7 @@ class Prerequisites:
     # ── what pods refer to ────────────────────────────────────────────────────────────────────────────────────────
 
     async def prepare(self, namespace: str, runner: FunctionRunner, plan: Plan) -> None:
-        """What the pod of an attempt refers to is in its namespace."""
+        """Makes what the pod of an attempt refers to, in its namespace."""
         await self.worker_secret(namespace)
         vram = desired.tier_of(runner, plan).vram_gigabytes
         if vram:
@@ -77,7 +77,7 @@ class Prerequisites:
         self._prepared.add((namespace, name))
 
     def forget(self, namespace: str) -> None:
-        """What was made in a namespace that is gone, or lacks something, is made again."""
+        """A namespace is gone, or lacks something: what was made there is made again."""
         self._prepared = {each for each in self._prepared if each[0] != namespace}
 
     # ── machines ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ def job_path(key: Key, sub: str = "") -> str:
 
 
 class ClusterJobs(JobResources):
-    """One writer a job at a time, and none that has not seen the newest of it."""
+    """Each job has one writer at a time, which has seen its newest version."""
 
     def __init__(self, cluster: Cluster, cache: JobCache) -> None:
         self._cluster = cluster
@@ -80,8 +80,8 @@ class ClusterJobs(JobResources):
             found.append(job)
         return found, False
 
-    def unarchived(self, most: int) -> Iterator[GenerationJob]:
-        return islice(self._cache.unarchived(), most)
+    def unreleased(self, most: int) -> Iterator[GenerationJob]:
+        return islice(self._cache.unreleased(), most)
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
         return self._cache.expired(now, most)
@@ -121,7 +121,7 @@ class ClusterJobs(JobResources):
         return job_of(made)
 
     async def update(self, resource: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
-        """When it is not there any more, the watch shows its end, and that is when it is told."""
+        """Watchers are told of a job that was deleted meanwhile when the watch shows its end."""
         if status == resource.status:
             return resource
         try:
@@ -139,7 +139,7 @@ class ClusterJobs(JobResources):
         return written
 
     async def patch(self, key: Key, patch: Patch) -> GenerationJob | None:
-        """The watch will show it; taken now it is decided about a moment sooner."""
+        """The watch will show the change too; taken from the answer, it is reconciled a moment sooner."""
         body: Json = {"spec": dict(patch.spec)}
         if patch.annotations:
             body["metadata"] = {"annotations": dict(patch.annotations)}

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from auteur_contracts import catalogue, names, subjects
-from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Release, Submit
+from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Submit
 from auteur_contracts.events import Cancelled, Envelope, Progressed
 from auteur_contracts.orders import ClaimRefused, Grant, Order, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, InputDeclaration, Output, Progress
@@ -22,6 +22,7 @@ from auteur_kit.bus import Bus
 from auteur_kit.clock import utc_now
 from auteur_lifecycle import status as life
 from auteur_lifecycle.gate import gate
+from tests.support.holds_suite import HoldsSuite
 from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import Shell
 from tests.support.waiting import eventually
@@ -77,7 +78,7 @@ async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
             await work
 
 
-class ControlPlaneSuite:
+class ControlPlaneSuite(HoldsSuite):
     """A class of tests with a fixture `shell`, which offers ECHO, inherits these."""
 
     @pytest.fixture
@@ -378,22 +379,6 @@ class ControlPlaneSuite:
             assert ran == [f"waiting-{number}" for number in range(5)]
             await _is(bus, "waiting-4", Phase.SUCCEEDED)
 
-    async def test_a_finished_job_stays_until_it_is_archived_and_its_time_is_over(
-        self, bus: Bus, control: None, worker: ScriptedWorker
-    ) -> None:
-        await submit(bus, echo_job("brief", ttlSecondsAfterFinished=0))
-        await worker.run_one()
-        await _is(bus, "brief", Phase.SUCCEEDED)
-        found = await find(bus, "brief")
-        assert found is not None
-        command = subjects.JobCommand("default", "brief", subjects.Verb.RELEASE)
-        await bus.publish(command, Release(uid=found.job.metadata.uid, version=found.version), msg_id="release-brief")
-
-        async def gone() -> bool:
-            return await find(bus, "brief") is None
-
-        await eventually(gone, "the resource to expire")
-
     async def test_delete_cancels_first_and_then_forgets(self, bus: Bus, control: None, facts: Facts) -> None:
         await submit(bus, echo_job("mistake"))
         await _is(bus, "mistake", Phase.QUEUED)
@@ -584,7 +569,7 @@ class ControlPlaneSuite:
 
         async def says(*, stalled: bool) -> bool:
             found = await find(bus, "cursed")
-            return found is not None and found.job.status.holds(ConditionType.STALLED) is stalled
+            return found is not None and found.job.status.is_true(ConditionType.STALLED) is stalled
 
         with monkeypatch.context() as broken:
             broken.setattr(life, "gate", lambda job, *more: _broken() if job.key[1] == "cursed" else gate(job, *more))

@@ -182,7 +182,8 @@ class MemoryControl:
         """As a truth that was restored from before the archive had the job."""
         async with self.jobs.hold(_key(name)):
             job = self.job(name)
-            await self.jobs.update(job, job.status.model_copy(update={"archived_time": None}))
+            held = job.status.model_copy(update={"holds": (names.HOLD_ARCHIVE,), "archived_time": None})
+            await self.jobs.update(job, held)
 
     # ── how a job goes on ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,9 +19,11 @@ from auteur_contracts.resources import FunctionRunner, Warm
 from auteur_control.control_plane import ControlPlane, ControlSettings, Outside
 from auteur_control.fair_queue import Limits
 from auteur_control.kinds import JOBS
+from auteur_control.resources import JobResources
 from auteur_control.testing import GivenRunners, MemoryJobs
 from auteur_control.work_queue import WorkQueue
 from auteur_engine.engine import run_engine
+from auteur_engine.resources import StoredJobs
 from auteur_engine.settings import EngineSettings
 from auteur_engine.table import Table
 from auteur_kit.bus import Bus
@@ -31,8 +33,10 @@ from auteur_kit.store import Store
 from auteur_lifecycle.fleet import Fleet
 from auteur_operator.cluster import path_of
 from auteur_operator.health import Health
+from auteur_operator.job_cache import JobCache
 from auteur_operator.leadership import Replica
 from auteur_operator.metrics import Metrics
+from auteur_operator.resources import ClusterJobs
 from auteur_operator.settings import OperatorSettings, Settings
 from tests.support.background import running
 from tests.support.memory_cluster import MemoryCluster
@@ -55,6 +59,10 @@ class Shell(ABC):
     @abstractmethod
     def running(self) -> AbstractAsyncContextManager[None]:
         """Hears and answers inside the block; leaving it ends the control plane without goodbye."""
+
+    @abstractmethod
+    def truth(self) -> AbstractAsyncContextManager[JobResources]:
+        """The jobs as they are stored, to be changed while no control plane runs: as another version left them."""
 
     @abstractmethod
     def stalled(self) -> AbstractContextManager[None]:
@@ -89,6 +97,11 @@ class InMemory(Shell):
             async with running(lambda ready: control.run(ready=ready)):
                 yield
 
+    @asynccontextmanager
+    async def truth(self) -> AsyncIterator[JobResources]:
+        self._jobs.forget_watchers()
+        yield self._jobs
+
     @contextmanager
     def stalled(self) -> Iterator[None]:
         self._jobs.writable.clear()
@@ -122,12 +135,20 @@ class OnOneMachine(Shell):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         _GatedTable.gate.set()
-        table = _GatedTable.open(self._settings.database, on_fault=lambda error: pytest.fail(repr(error)))
+        table = self._open()
         async with Bus.connect(self._nats, name="engine", owns_streams=True) as bus:
             outside = Outside(bus, self._store, utc_now)
             async with running(lambda ready: run_engine(outside, table, self._settings, ready=ready)):
                 yield
         table.close()
+
+    @asynccontextmanager
+    async def truth(self) -> AsyncIterator[JobResources]:
+        with contextlib.closing(self._open()) as table:
+            yield StoredJobs(table, JOBS, utc_now)
+
+    def _open(self) -> Table:
+        return _GatedTable.open(self._settings.database, on_fault=lambda error: pytest.fail(repr(error)))
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
@@ -194,6 +215,10 @@ class OnACluster(Shell):
             leading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await leading
+
+    @asynccontextmanager
+    async def truth(self) -> AsyncIterator[JobResources]:
+        yield ClusterJobs(self.cluster, JobCache())
 
     @contextmanager
     def stalled(self) -> Iterator[None]:

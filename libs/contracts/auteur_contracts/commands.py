@@ -2,7 +2,9 @@
 
 from pydantic import Field
 
+from auteur_contracts import names
 from auteur_contracts.model import TolerantModel
+from auteur_contracts.quantities import Label
 from auteur_contracts.resources import GenerationJob
 
 
@@ -21,10 +23,12 @@ class Cancel(TolerantModel):
 
 
 class Release(TolerantModel):
-    """The archive has the job as it was at this version."""
+    """Whoever needed the finished job has it as it was at this version, and holds its resource no more."""
 
     uid: str
     version: int
+    hold: Label = names.HOLD_ARCHIVE
+    """Absent from gateways of older versions, which speak for the archive."""
 
 
 class Delete(TolerantModel):

@@ -32,6 +32,8 @@ ANNOTATION_CANCELLED_BY = f"{GROUP}/cancelled-by"
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_PROJECT = "default"
+HOLD_ARCHIVE = "archive"
+"""In `status.holds` until a gateway has the record of the finished job."""
 RESULT_NAME = "result.json"
 """Beside an attempt's outputs: its report, without the token."""
 

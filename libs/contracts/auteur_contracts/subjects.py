@@ -42,7 +42,7 @@ class Verb(StrEnum):
     SUSPEND = "suspend"
     RESUME = "resume"
     RELEASE = "release"
-    """The archive has the finished job: its resource may expire."""
+    """A hold on the finished job is given up: without any its resource may expire."""
     DELETE = "delete"
 
 

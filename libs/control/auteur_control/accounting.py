@@ -1,5 +1,5 @@
-"""The books: who waits, whose turn it is, and who is active. Kept by what was written, asked before what is next.
-Nothing is made or written here.
+"""Keeps account of jobs: which of them wait, whose turn it is, which are active. Updated after every write of a status,
+asked before the next decision. Nothing is made or written here.
 """
 
 import time
@@ -45,12 +45,12 @@ class Accounting:
         return self._granted.get(key)
 
     def join(self, job: GenerationJob) -> None:
-        """It waits for nothing but its turn."""
+        """The job waits for nothing but its turn."""
         if job.key not in self._granted:
             self.queue.join(job)
 
     def give_turns(self) -> list[Key]:
-        """While somebody can carry the next job. Returns the jobs that got one."""
+        """Gives turns while the next job can be carried. Returns the jobs that got one."""
         given = []
         while (turn := self.queue.next(self._supply)) is not None:
             self.queue.leave(turn.uid)
@@ -62,11 +62,12 @@ class Accounting:
         return given
 
     def stand_down(self, uid: str, key: Key) -> None:
-        """It does not wait for a turn (any more)."""
+        """The job does not wait for a turn (any more)."""
         self.queue.leave(uid)
-        self._return_turn(key)
+        self.return_turn(key)
 
-    def _return_turn(self, key: Key) -> None:
+    def return_turn(self, key: Key) -> None:
+        """Nothing is dispatched by it, or by now it is written."""
         granted = self._granted.pop(key, None)
         if granted is None:
             return
@@ -119,7 +120,7 @@ class Accounting:
         uid, key, status = job.metadata.uid, job.key, job.status
         active = status.dispatched and not status.finished
         if active:
-            self._return_turn(key)
+            self.return_turn(key)
             self.queue.leave(uid)
             self.queue.begin(key[0], uid)
         elif key not in self._granted:

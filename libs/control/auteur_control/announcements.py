@@ -21,7 +21,7 @@ class Announcements:
         self._say(before, job, job.status, int(job.metadata.resource_version))
 
     def again(self, job: GenerationJob) -> None:
-        """All that is true of it: what was said of it may have been lost."""
+        """All facts that are true of the job: what was said of it may have been lost."""
         self.changed(GenerationJobStatus(), job)
 
     def deleted(self, last: GenerationJob, by: str, version: int) -> None:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from auteur_contracts import names
 from auteur_contracts.catalogue import Platform
 from auteur_contracts.orders import Heartbeat
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
@@ -39,6 +40,10 @@ class Carriers(ABC):
         """Why commands about the namespace's jobs are not taken."""
         return None
 
+    def holds(self, namespace: str) -> tuple[str, ...]:
+        """What keeps a finished job of the namespace, by name, until whoever needs it has released it."""
+        return (names.HOLD_ARCHIVE,)
+
     # ── workers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def most_workers(self, pool: str) -> int:
@@ -65,7 +70,7 @@ class Carriers(ABC):
         """The status of a planned job that nobody here may execute now, and why; None for any other."""
 
     async def observe(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
-        """What is seen of the attempt that is under way, beside what its worker says."""
+        """The job's status, by what is seen of the attempt that is under way besides what its worker says."""
         return job.status
 
     async def start(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
@@ -73,10 +78,10 @@ class Carriers(ABC):
         raise NotImplementedError(f"{type(self).__name__} has warm workers only")
 
     async def remove_strays(self, job: GenerationJob, before: GenerationJobStatus) -> None:
-        """After a status was written: nothing of earlier attempts goes on."""
+        """After a status was written: removes what still runs of earlier attempts."""
 
     async def clean_up(self, key: Key) -> None:
-        """The job is finished or gone: nothing of it goes on."""
+        """The job is finished or gone: removes what still runs for it."""
 
     def forget(self, key: Key) -> None:
         """The job was deleted."""

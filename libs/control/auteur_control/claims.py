@@ -51,7 +51,7 @@ class Claims:
         return lambda name: self._jobs.find((namespace, name))
 
     def _why_not(self, request: ClaimRequest) -> RefusalReason:
-        """Of a job that is not there, or finished."""
+        """The reason to refuse a claim of a job that is not there, or finished."""
         found = self._jobs.find((request.namespace, request.name))
         judged = life.claim(found, request, self._lookup(request.namespace), self._clock())
         return judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN

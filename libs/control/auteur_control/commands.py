@@ -17,13 +17,16 @@ from auteur_kit.bus import Delivery
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
+from auteur_lifecycle import expiry
 from auteur_lifecycle.refusal import Refusal
 
 log = get_logger()
 _ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
-"""Obeyed, or refused aloud, in namespaces that are not (any more) enabled: a released job only expires."""
+"""Verbs that are obeyed, or refused with a fact, in namespaces that are not (any more) enabled too: a released job only
+expires.
+"""
 Rest = Callable[[], Awaitable[object]]
-"""What is left to do before the command may be acknowledged, and no other command needs to wait for."""
+"""Work that must be done before the command may be acknowledged, but that no other command has to wait for."""
 
 
 class Commands:
@@ -68,7 +71,7 @@ class Commands:
         return None
 
     def give_up(self, delivery: Delivery, error: Exception) -> None:
-        """A fault of ours that stays: said, where somebody waits for a job."""
+        """A fault of ours that stays: told to whoever submitted a job and waits for it."""
         with contextlib.suppress(ValueError):
             subject = subjects.parse(delivery.subject)
             if isinstance(subject, subjects.JobCommand) and subject.verb is subjects.Verb.SUBMIT:
@@ -110,14 +113,11 @@ class Commands:
             await self._jobs.patch(key, Patch(spec={"cancel": True}, annotations=annotations))
 
     async def _release(self, key: Key, said: Release) -> None:
-        """The archive has it: from now on its time to live counts."""
         async with self._jobs.hold(key):
             job = self._jobs.find(key)
-            if job is None or job.metadata.uid != said.uid or not job.status.finished or job.status.archived_time:
-                return
-            archived = job.status.model_copy(update={"archived_time": self._clock()})
-            with contextlib.suppress(Gone):
-                await self._jobs.update(job, archived)
+            if job is not None and job.metadata.uid == said.uid:
+                with contextlib.suppress(Gone):
+                    await self._jobs.update(job, expiry.release(job, said.hold, self._clock()))
 
     async def _delete(self, key: Key, said: Delete) -> Rest | None:
         """The resource before its files."""

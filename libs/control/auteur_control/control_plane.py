@@ -14,17 +14,18 @@ from auteur_control.accounting import Accounting
 from auteur_control.announcements import Announcements
 from auteur_control.announcer import Announcer
 from auteur_control.carriers import Carriers
-from auteur_control.catalogue import publish_catalogues
+from auteur_control.catalogue import CATALOGUE_EVERY, CataloguePublisher
 from auteur_control.claims import Claims
 from auteur_control.commands import Commands
 from auteur_control.dependents import Dependents
 from auteur_control.errors import ResourceError
 from auteur_control.fair_queue import Limits
 from auteur_control.grants import Granter
-from auteur_control.housekeeping import Housekeeping
-from auteur_control.messaging import LATER, Messaging
+from auteur_control.housekeeping import EXPIRY_EVERY, TICK_EVERY, Housekeeping, Watched
+from auteur_control.loops import LATER, every
+from auteur_control.messaging import Messaging
 from auteur_control.orders import Orders
-from auteur_control.progress import ProgressWriter
+from auteur_control.progress import PROGRESS_EVERY, ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reconcile import JobReconciler
 from auteur_control.reports import Reports
@@ -64,7 +65,7 @@ class ControlSettings:
 
 @dataclass(frozen=True)
 class Outside:
-    """What the control plane speaks with, beside its two ports."""
+    """What the control plane uses besides its two ports."""
 
     bus: Bus
     store: Store
@@ -110,7 +111,9 @@ class ControlPlane(JobWatcher):
             Queries(jobs, self._progress),
             self._on_heartbeat,
         )
-        self._housekeeping = Housekeeping(bus, fleet, self.accounting, carriers, jobs, self._orders)
+        watched = Watched(jobs, carriers, fleet, self.accounting, self._dependents)
+        self._housekeeping = Housekeeping(bus, clock, watched, self._orders, queue)
+        self._catalogues = CataloguePublisher(bus, carriers)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(
@@ -127,17 +130,17 @@ class ControlPlane(JobWatcher):
         async with asyncio.TaskGroup() as group:
             group.create_task(self._announcer.run())
             group.create_task(self._messaging.run())
-            group.create_task(self._progress.run())
-            group.create_task(publish_catalogues(self._outside.bus, self._carriers))
+            group.create_task(every(PROGRESS_EVERY, self._progress.flush))
+            group.create_task(every(CATALOGUE_EVERY, self._catalogues.publish))
+            group.create_task(every(TICK_EVERY, self._housekeeping.tick))
+            group.create_task(every(EXPIRY_EVERY, self._housekeeping.expire))
             group.create_task(
                 self._queue.run(self._settings.reconcilers, timed(self.reconciler.reconcile), self._on_failure)
             )
-            group.create_task(self._housekeeping.watch_workers(self._queue))
-            group.create_task(self._housekeeping.expire(self._dependents, self._outside.clock))
             ready()
 
     def _take_over(self) -> None:
-        """What the life before left: everything is reconciled, and what it may not have said is said again."""
+        """Goes on where the life before ended: every job is reconciled, and facts that may not have been said are."""
         for key in self._jobs.live_keys():
             job = self._jobs.live(key)
             if isinstance(job, GenerationJob):
@@ -145,7 +148,7 @@ class ControlPlane(JobWatcher):
                 if self.accounting.account(job):
                     self._orders.put(job)
             self._queue.add(key)
-        for job in self._jobs.unarchived(_SAID_AGAIN):
+        for job in self._jobs.unreleased(_SAID_AGAIN):
             self._announcements.changed(job.status.model_copy(update={"conditions": ()}), job)
 
     # ── news of jobs ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +209,7 @@ class ControlPlane(JobWatcher):
                 await self._orders.say_stop(beat.uid, beat.attempt)
 
     def on_pool_changed(self, pool: str) -> None:
-        """Those who wait for it learn why."""
+        """Jobs that wait for a worker of the pool are reconciled, so that their statuses say why they wait."""
         waiting = self.accounting.queue.waiting_for_worker(pool)
         for key, _ in zip(waiting, range(_TOLD_TO_WAIT), strict=False):
             self._queue.add(key)
@@ -215,7 +218,7 @@ class ControlPlane(JobWatcher):
     # ── faults of ours ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_failure(self, key: Key, error: Exception, failures: int) -> None:
-        """Neither ends the process nor goes untold: in the log each time, and by the job when it lasts."""
+        """A fault neither ends the process nor goes untold: the log has it each time, the job's status if it lasts."""
         why = str(error) or repr(error)
         if isinstance(error, LATER):
             log.warning("reconcile failed", job=key[1], namespace=key[0], error=why, failures=failures)

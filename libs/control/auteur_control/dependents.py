@@ -13,7 +13,7 @@ class Dependents:
         self._needs: dict[Key, set[Key]] = {}
 
     def take(self, job: GenerationJob) -> None:
-        """As it is now: one that is finished waits for nobody."""
+        """Takes in the job as it is now: a finished one waits for nobody."""
         namespace, _ = job.key
         wanted = set() if job.status.finished else {(namespace, name) for name in needs(job)}
         if wanted != self._needs.get(job.key, set()):

@@ -110,7 +110,7 @@ class FairQueue:
                 del self._waiting[queue.pool]
 
     def begin(self, namespace: str, uid: str) -> None:
-        """It is active: it counts against the limits."""
+        """The job is active: it counts against the limits."""
         if uid not in self._active[namespace]:
             self._active[namespace].add(uid)
             self._total += 1

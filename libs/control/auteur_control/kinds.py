@@ -8,7 +8,7 @@ from typing import Any, Generic
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.reading import read_job
 from auteur_control.resources import Malformed, R, StatusT
-from auteur_lifecycle.expiry import expires_at
+from auteur_lifecycle.expiry import expires_at, is_released
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Kind(Generic[R, StatusT]):
     name: str
     read: Callable[[Mapping[str, Any]], R | Malformed[R]]
     empty_status: StatusT
-    is_archived: Callable[[R], bool]
+    is_released: Callable[[R], bool]
+    """Finished, and nobody needs it any more."""
     expires_at: Callable[[R], datetime | None]
     """None while it must stay."""
 
@@ -25,6 +26,6 @@ JOBS: Kind[GenerationJob, GenerationJobStatus] = Kind(
     name="GenerationJob",
     read=read_job,
     empty_status=GenerationJobStatus(),
-    is_archived=lambda job: job.status.archived_time is not None,
+    is_released=is_released,
     expires_at=expires_at,
 )

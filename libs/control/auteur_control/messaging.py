@@ -11,12 +11,11 @@ from pydantic import ValidationError
 
 from auteur_contracts import subjects
 from auteur_contracts.commands import ListedJobs, ListJobs
-from auteur_contracts.errors import Unavailable
 from auteur_contracts.events import Envelope
 from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report
 from auteur_control.claims import Claims
 from auteur_control.commands import Commands, Rest
-from auteur_control.errors import ResourceError
+from auteur_control.loops import LATER
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reports import Reports
@@ -32,8 +31,6 @@ _MOST_FAULTS = 5
 """Deliveries of a message that ends in a fault of ours each time: then it is given up."""
 _DURABLE = "engine"
 """The consumers' name, on one machine and on a cluster: whoever controls goes on where the last one ended."""
-LATER = (Unavailable, ResourceError)
-"""What is somebody else's trouble, and passes."""
 
 
 class Messaging:
@@ -92,7 +89,7 @@ class Messaging:
     # ── what is acknowledged ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _take_commands(self, batch: list[Delivery]) -> None:
-        """Those about one job in their order, those about different ones at once."""
+        """Commands about one job in their order, commands about different jobs at once."""
         by_job: dict[str, list[Delivery]] = {}
         for delivery in batch:
             by_job.setdefault(delivery.subject.rpartition(".")[0], []).append(delivery)

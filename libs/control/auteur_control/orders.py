@@ -35,7 +35,7 @@ class Orders:
             await self._bus.publish(subjects.Work(order.pool, order.uid), order, msg_id=msg_id, headers=headers)
 
     def stop(self, uid: str, attempt: int) -> None:
-        """Sooner than the next heartbeat would have it said."""
+        """Tells the worker at once; without this it would be told at its next heartbeat."""
         self._spawn(self.say_stop(uid, attempt))
 
     async def say_stop(self, uid: str, attempt: int) -> None:

@@ -1,25 +1,19 @@
-"""Progress and places in the queue, on their way into statuses: at most once a second a job, and so many a second over
-all. Status is for those who look, events are for those who watch.
+"""Writes progress and places in the queue into statuses: at most once a second a job, and so many a second over all.
+Status is for those who look, events are for those who watch.
 """
 
-import asyncio
-import contextlib
-
-from auteur_contracts.errors import Unavailable
 from auteur_contracts.events import Envelope, Previewed, Progressed
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus, Progress
-from auteur_control.errors import ResourceError
 from auteur_control.fair_queue import FairQueue
 from auteur_control.resources import JobResources, Key
 from auteur_lifecycle import status as life
 from auteur_lifecycle.estimate import Estimates
 from auteur_lifecycle.fleet import Fleet
 
-_EVERY = 1.0
+PROGRESS_EVERY = 1.0
 _MOST_WRITES = 50
 _PLACES = 10
 """First jobs of a queue whose place is in their status."""
-_FAULTS = (ResourceError, Unavailable)
 
 
 class ProgressWriter:
@@ -44,21 +38,14 @@ class ProgressWriter:
             case Previewed(uri=uri):
                 self._latest[said.uid] = (said.data.attempt, before.model_copy(update={"preview_uri": uri}))
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await asyncio.sleep(_EVERY)
-            await self.flush()
-
     async def flush(self) -> None:
         """Writes as much as may be written in a second. What fails is not tried again: newer words come."""
-        with contextlib.suppress(*_FAULTS):
-            for uid in tuple(self._latest)[:_MOST_WRITES]:
-                attempt, seen = self._latest.pop(uid)
-                if (key := self._jobs.key_of(uid)) is not None:
-                    await self._write_progress(key, attempt, seen)
-            for key in tuple(self._queue.fronts(_PLACES)):
-                await self._write_place(key)
+        for uid in tuple(self._latest)[:_MOST_WRITES]:
+            attempt, seen = self._latest.pop(uid)
+            if (key := self._jobs.key_of(uid)) is not None:
+                await self._write_progress(key, attempt, seen)
+        for key in tuple(self._queue.fronts(_PLACES)):
+            await self._write_place(key)
 
     async def _write_progress(self, key: Key, attempt: int, seen: Progress) -> None:
         async with self._jobs.hold(key):
@@ -72,10 +59,10 @@ class ProgressWriter:
                 await self._jobs.change(key, self.placed)
 
     def placed(self, job: GenerationJob) -> GenerationJobStatus:
-        """Its status, with its place in the queue as it is now."""
+        """The job's status, with its place in the queue as it is now."""
         return self._estimates.placed(job, self._queue.position(job), self._fleet)
 
 
 def _place_of(job: GenerationJob) -> int | None:
-    """As its status says."""
+    """The place that its status tells."""
     return job.status.queue.position if job.status.queue else None

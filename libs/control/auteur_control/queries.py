@@ -1,4 +1,4 @@
-"""What others ask: jobs as the truth has them."""
+"""Answers the gateway's questions about jobs."""
 
 from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot
 from auteur_contracts.resources import GenerationJob

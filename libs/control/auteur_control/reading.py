@@ -1,4 +1,6 @@
-"""Stored resources → models. One that our models cannot read is told of, and never ends whoever reads."""
+"""Stored resources → models. One that our models cannot read becomes a `Malformed`; it never ends the
+reader.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -52,9 +52,10 @@ class JobReconciler:
             match self._jobs.live(key):
                 case None:
                     self._queue.forget(key)
+                    self._accounting.return_turn(key)
                     await self._carriers.clean_up(key)
                 case Malformed(resource=job, refusal=refusal):
-                    await self._jobs.update(job, life.refuse(job, refusal, self._clock()))
+                    await self._jobs.update(job, self._first_decided(job, life.refuse(job, refusal, self._clock())))
                 case GenerationJob() as job:
                     try:
                         await self._reconcile(job)
@@ -81,7 +82,7 @@ class JobReconciler:
         self.set_timer(written)
 
     def first_status(self, job: GenerationJob) -> GenerationJobStatus:
-        """Of a job that is about to be created: decided at once, with a worker if one is free."""
+        """The status of a job that is about to be created: with a worker, if one is free."""
         now = self._clock()
         status = self._next_status(job, now)
         if not life.ready_for_worker(_with(job, status)):
@@ -98,9 +99,16 @@ class JobReconciler:
             log.exception("job cannot be planned", job=job.metadata.name)
             message = f"It cannot be planned, by a fault of Auteur: {error!r}."
             status = life.refuse(job, Refusal(Reason.PLATFORM_FAILED, message, "", "Tell its maintainers."), now)
-        if status.trace_id or status is job.status:
-            return status
-        return status.model_copy(update={"trace_id": trace.trace_id(trace.parent_of(job))})
+        return status if status is job.status else self._first_decided(job, status)
+
+    def _first_decided(self, job: GenerationJob, status: GenerationJobStatus) -> GenerationJobStatus:
+        """With what the first decision settles for good."""
+        settled: dict[str, object] = {}
+        if not status.trace_id:
+            settled["trace_id"] = trace.trace_id(trace.parent_of(job))
+        if status.holds is None:
+            settled["holds"] = self._carriers.holds(job.metadata.namespace)
+        return status.model_copy(update=settled) if settled else status
 
     def _seen(self, job: GenerationJob) -> life.Seen:
         namespace = job.metadata.namespace
@@ -149,7 +157,7 @@ class JobReconciler:
         return job.status
 
     def give_turns(self, *, without: Key | None = None) -> None:
-        """While somebody can carry the next job. Those that got a turn are reconciled; `without`: but not this one."""
+        """Gives turns while the next job can be carried; jobs that got one are reconciled, except `without`."""
         for key in self._accounting.give_turns():
             if key != without:
                 self._queue.add(key)

@@ -27,7 +27,7 @@ StatusT = TypeVar("StatusT", bound=Status)
 
 
 class Resource(Protocol):
-    """What GenerationJob, and each kind after it, has."""
+    """The fields that every kind of resource has."""
 
     @property
     def metadata(self) -> ObjectMeta: ...
@@ -68,19 +68,19 @@ class Expired:
 
 
 class Watcher(ABC, Generic[R, StatusT]):
-    """Who hears of changes, in their order, after they are durable."""
+    """Is told of changes, in their order, once they are durable."""
 
     @abstractmethod
     def on_seen(self, key: Key) -> None:
-        """It was made or changed, not by a status of ours."""
+        """The resource was made, or changed by anything but `update`."""
 
     @abstractmethod
     def on_written(self, before: StatusT, resource: R) -> None:
-        """A status of ours was written."""
+        """A status was written by `update`, or together with the resource by `create`."""
 
     @abstractmethod
     def on_deleted(self, last: R, version: int) -> None:
-        """It is gone; this is how it was, and the version of its end."""
+        """The resource was deleted. `last`: as it was; `version`: of its deletion."""
 
 
 class Resources(ABC, Generic[R, StatusT]):
@@ -92,30 +92,30 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def find(self, key: Key) -> R | None:
-        """Finished ones too. One that cannot be read is not there for others."""
+        """Also a finished one. None for one that cannot be read."""
 
     @abstractmethod
     def live(self, key: Key) -> R | Malformed[R] | None:
-        """One that is not finished."""
+        """The resource, unless it is finished."""
 
     @abstractmethod
     def live_keys(self) -> Iterable[Key]: ...
 
     @abstractmethod
     def key_of(self, uid: str) -> Key | None:
-        """Of a live one."""
+        """Of a resource that is not finished."""
 
     @abstractmethod
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        """Those that nobody has archived yet, by name, and whether there are more: one, then as many as fit."""
+        """Resources that are not released yet, by name, and whether there are more: at least one, and what fits."""
 
     @abstractmethod
-    def unarchived(self, most: int) -> Iterator[R]:
-        """Finished ones that nobody has archived."""
+    def unreleased(self, most: int) -> Iterator[R]:
+        """Finished resources that somebody holds."""
 
     @abstractmethod
     def expired(self, now: datetime, most: int) -> list[Expired]:
-        """Whose time to live is over."""
+        """Resources whose time to live is over."""
 
     @abstractmethod
     async def get(self, key: Key) -> R | None:
@@ -129,12 +129,14 @@ class Resources(ABC, Generic[R, StatusT]):
 
     @abstractmethod
     def hold(self, key: Key) -> AbstractAsyncContextManager[None]:
-        """Nobody else decides about this resource meanwhile, where looking and deciding are apart."""
+        """Nobody else decides about this resource meanwhile. Needs no lock where nothing awaits between looking and
+        deciding.
+        """
 
     @abstractmethod
     async def create(self, resource: R, first: Callable[[R], StatusT]) -> R:
-        """Gives it uid and version. `first` decides its first status, for who can write both at once; elsewhere the
-        watcher's `on_seen` leads to it. Raises Exists, Invalid, Forbidden.
+        """Gives it uid and version. `first` decides its first status where resource and status are one write; elsewhere
+        the status is the next write, after the watcher's `on_seen`. Raises Exists, Invalid, Forbidden.
         """
 
     @abstractmethod
@@ -165,7 +167,7 @@ class Resources(ABC, Generic[R, StatusT]):
 
 
 def patched(resource: R, patch: Patch) -> R:
-    """What a store of ours makes of a patch. Itself where nothing is changed; a changed spec is a new generation."""
+    """The resource with the patch applied, itself where nothing is changed. A changed spec is a new generation."""
     meta, spec = resource.metadata, resource.spec.model_copy(update=dict(patch.spec))
     annotations = {**meta.annotations, **patch.annotations}
     if spec == resource.spec and annotations == meta.annotations:

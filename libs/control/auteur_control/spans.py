@@ -7,7 +7,7 @@ from auteur_kit import telemetry, trace
 
 
 def record_transition(before: GenerationJobStatus, job: GenerationJob) -> None:
-    """Its wait until an attempt was dispatched, and when it is finished the whole of it."""
+    """The job's wait until an attempt was dispatched, and the whole job when it is finished."""
     status, meta = job.status, job.metadata
     if meta.creation_timestamp is None:
         return

@@ -64,7 +64,7 @@ class WorkQueue(Generic[Key]):
         heapq.heappush(self._delayed, (when, self._order, key))
 
     def forget(self, key: Key) -> None:
-        """Nothing becomes true of it by time any more."""
+        """Drops the key's timer and its count of failures."""
         self._failures.pop(key, None)
         if self._due.pop(key, None) is None:
             return

@@ -1,23 +1,41 @@
-"""Expiry: when a finished job's resource may be deleted. Its outputs stay."""
+"""Expiry: when a finished job's resource may be deleted, and what holds it until then. Its outputs stay."""
 
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from auteur_contracts.resources import GenerationJob
+from auteur_contracts import names
+from auteur_contracts.resources import GenerationJob, GenerationJobStatus
+
+_ARCHIVE = (names.HOLD_ARCHIVE,)
 
 
-def expires_at(job: GenerationJob) -> datetime | None:
-    """None while it must stay: not finished, or not archived."""
+def holds_on(job: GenerationJob, usual: tuple[str, ...] = _ARCHIVE) -> tuple[str, ...]:
+    """What keeps a finished job, by name. `usual`: where its status, by an older version, says nothing of it."""
     status = job.status
-    if not status.finished or status.archived_time is None or status.completion_time is None:
+    if not status.finished or status.archived_time is not None:
+        return ()
+    return usual if status.holds is None else status.holds
+
+
+def is_released(job: GenerationJob, usual: tuple[str, ...] = _ARCHIVE) -> bool:
+    """Finished, and nothing holds it."""
+    return job.status.finished and not holds_on(job, usual)
+
+
+def expires_at(job: GenerationJob, usual: tuple[str, ...] = _ARCHIVE) -> datetime | None:
+    """None while it must stay."""
+    ended = job.status.completion_time
+    if ended is None or not is_released(job, usual):
         return None
-    return status.completion_time + timedelta(seconds=job.spec.ttl_seconds_after_finished)
+    return ended + timedelta(seconds=job.spec.ttl_seconds_after_finished)
 
 
-def may_delete(job: GenerationJob, needed: Collection[str], now: datetime) -> bool:
-    """`needed`: names that unfinished jobs of the namespace wait for."""
-    due = expires_at(job)
-    return due is not None and now >= due and job.metadata.name not in needed
+def release(job: GenerationJob, hold: str, now: datetime) -> GenerationJobStatus:
+    """Unchanged where the hold is not on it, so that a release may be said twice."""
+    held = holds_on(job)
+    if hold not in held:
+        return job.status
+    left = tuple(name for name in held if name != hold)
+    return job.status.model_copy(update={"holds": left, "archived_time": None if left else now})
 
 
 def needs(job: GenerationJob) -> set[str]:

@@ -21,7 +21,7 @@ from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Phase
 def facts_between(old: GenerationJobStatus, new: GenerationJobStatus, version: int) -> tuple[DecidedFact, ...]:
     """In the order they happened. Two equal statuses have no facts between them."""
     said: list[type[DecidedFact]] = []
-    if new.holds(ConditionType.ACCEPTED) and not old.holds(ConditionType.ACCEPTED):
+    if new.is_true(ConditionType.ACCEPTED) and not old.is_true(ConditionType.ACCEPTED):
         said.append(Accepted)
     if _waiting(new) and _waiting(new) != _waiting(old):
         said.append(Queued)
@@ -39,7 +39,7 @@ def _waiting(status: GenerationJobStatus) -> str:
 
 
 def _ending(status: GenerationJobStatus) -> type[DecidedFact]:
-    if not status.holds(ConditionType.ACCEPTED) and status.attempt == 0 and status.plan is None:
+    if not status.is_true(ConditionType.ACCEPTED) and status.attempt == 0 and status.plan is None:
         return Cancelled if status.view.phase is Phase.CANCELLED else Rejected
     match status.view.phase:
         case Phase.SUCCEEDED:

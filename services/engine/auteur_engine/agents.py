@@ -78,6 +78,8 @@ class LocalAgents(Carriers):
         self._refresh()
 
     def bars(self, job: GenerationJob, now: datetime) -> GenerationJobStatus | None:  # noqa: ARG002
-        """Without a card that is large enough it stands in nobody's way; its status says what it lacks."""
+        """A job whose tier fits no card of this machine joins no queue, where it would hold up others; its status says
+        what is missing.
+        """
         plan = job.status.plan
         return None if plan is not None and fits(plan.tier.vram_gigabytes, self._cards) else job.status

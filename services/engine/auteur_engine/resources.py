@@ -25,7 +25,7 @@ log = get_logger()
 
 
 class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
-    """Unfinished ones are in memory, from their first write until their last one is on disk."""
+    """Unfinished resources are in memory, from their first write until their last one is on disk."""
 
     def __init__(self, table: Table, kind: Kind[R, StatusT], clock: Clock) -> None:
         self._table = table
@@ -81,7 +81,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
                 found.append(newest)
         return found, False
 
-    def unarchived(self, most: int) -> Iterator[R]:
+    def unreleased(self, most: int) -> Iterator[R]:
         for text in self._table.finished_unreleased(self._kind.name, most):
             found = self._kind.read(from_json(text))
             if not isinstance(found, Malformed):
@@ -155,12 +155,14 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         return True
 
     async def _pending_or(self, resource: R) -> R:
-        """Nothing is changed: but what it says may still be on its way to the disk."""
+        """Nothing is changed; but the change that made it so may still be on its way to the disk."""
         pending = self._pending.get(resource.metadata.uid)
         return resource if pending is None else await asyncio.shield(pending)
 
     async def _commit(self, changed: R, before: StatusT | None) -> R:
-        """Takes it into memory, queues the write; watchers hear of it when it is on disk. `before`: of a status."""
+        """Takes it into memory, queues the write; watchers hear of it when it is on disk. `before`: the old status,
+        where a status is written.
+        """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         version = self._table.next_version()
         changed = _with_metadata(changed, resource_version=str(version))
@@ -200,7 +202,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             version=version,
             text=resource.model_dump_json(exclude_none=True),
             finished=resource.status.finished,
-            released=self._kind.is_archived(resource),
+            released=self._kind.is_released(resource),
             expires_at=self._kind.expires_at(resource),
         )
 

@@ -22,7 +22,7 @@ CREATE TABLE resources (
     resource_version INTEGER NOT NULL,
     resource TEXT NOT NULL,        -- the whole resource as JSON, as kubectl would show it
     finished INTEGER NOT NULL,
-    released INTEGER NOT NULL,     -- the archive has it
+    released INTEGER NOT NULL,     -- finished, and nobody holds it
     expires_at REAL,               -- Unix time; NULL while it must stay
     UNIQUE (kind, namespace, name)
 ) STRICT;

@@ -129,7 +129,7 @@ def sample(name: str, **spec: str) -> dict[str, Any]:
 def finished(made: Studio, name: str, *, seconds: int = 300) -> GenerationJob:
     made.jobs("wait", f"gj/{name}", "--for=condition=Finished", f"--timeout={seconds}s", seconds=seconds + 10)
     job = made.job(name)
-    assert job.status.holds(ConditionType.SUCCEEDED), job.status.failure
+    assert job.status.is_true(ConditionType.SUCCEEDED), job.status.failure
     return job
 
 
@@ -375,7 +375,7 @@ class Flight:
         """All have succeeded, each function ran to its end once, what it left is what the job says; the API knows."""
         jobs = self.studio.all_jobs(f"test={self.name}")
         assert Counter(job.status.phase for job in jobs) == {"Succeeded": self.count}
-        assert all(job.status.holds(ConditionType.SUCCEEDED) for job in jobs)
+        assert all(job.status.is_true(ConditionType.SUCCEEDED) for job in jobs)
         assert [job.metadata.name for job in jobs if job.status.failures or job.status.losses] == []
         results, files = await self._stored({job.metadata.uid for job in jobs})
         assert results == {job.metadata.uid: 1 for job in jobs}

@@ -138,6 +138,17 @@ def test_when_a_finished_job_may_go(
     assert jobs.expired(after(seconds), 9) == ([Expired(ALLEY, UID)] if due else []), why
 
 
+def test_what_holds_a_job_is_in_its_status_whatever_its_namespace_does_by_now() -> None:
+    free = finished("free", uid="free")
+    free = having(free, free.status.model_copy(update={"holds": ()}), version=6)
+    taken = finished("taken", uid="taken", namespace="press")
+    taken = having(taken, taken.status.model_copy(update={"holds": ("take",)}), version=6)
+    jobs = kept(free, taken)
+    assert (jobs.holds_in("film"), jobs.holds_in("press")) == (("archive",), ())
+    assert (list(jobs.unreleased()), jobs.in_namespace("film")) == ([taken], [])
+    assert jobs.expired(NOW + 900 * DAY, 9) == [Expired(("film", "free"), "free")]
+
+
 def test_no_more_expire_at_once_than_are_asked_for() -> None:
     jobs = kept(*(finished(f"n{number}", uid=f"u{number}", archived=True) for number in range(3)))
     assert [found.uid for found in jobs.expired(NOW + 9 * DAY, 2)] == ["u0", "u1"]
@@ -147,14 +158,14 @@ def test_a_live_job_never_expires() -> None:
     assert kept(running()).expired(NOW + 900 * DAY, 9) == []
 
 
-def test_those_that_no_gateway_has_are_told_again_and_listed() -> None:
+def test_those_that_somebody_holds_are_told_again_and_listed() -> None:
     jobs = kept(
         fresh := finished("b", uid="b"),
         finished("c", uid="c", archived=True),
         job("a", uid="a"),
         job("z", uid="z", namespace="press"),
     )
-    assert list(jobs.unarchived()) == [fresh]
+    assert list(jobs.unreleased()) == [fresh]
     assert (jobs.in_namespace("film"), jobs.in_namespace("press"), jobs.in_namespace("radio")) == (
         ["a", "b"],
         ["z"],

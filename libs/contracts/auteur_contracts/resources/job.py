@@ -248,29 +248,33 @@ class GenerationJobStatus(TolerantModel):
     """When it was last resumed: `startDeadline` counts from there."""
     completion_time: datetime | None = None
     """When it finished."""
+    holds: tuple[Label, ...] | None = Field(None, max_length=16)
+    """What keeps the resource once the job is finished, by name; each is released by whoever needs it. Absent where an
+    older version decided about the job.
+    """
     archived_time: datetime | None = None
-    """When its record was kept elsewhere: the resource may go."""
+    """When the last hold was released: the resource may go."""
     trace_id: str = Field("", max_length=32)
     """Of its OpenTelemetry trace."""
 
     def condition(self, kind: ConditionType) -> Condition | None:
         return next((condition for condition in self.conditions if condition.type is kind), None)
 
-    def holds(self, kind: ConditionType) -> bool:
+    def is_true(self, kind: ConditionType) -> bool:
         found = self.condition(kind)
         return found is not None and found.status is ConditionStatus.TRUE
 
     @property
     def finished(self) -> bool:
-        return self.holds(ConditionType.FINISHED)
+        return self.is_true(ConditionType.FINISHED)
 
     @property
     def running(self) -> bool:
-        return self.holds(ConditionType.RUNNING)
+        return self.is_true(ConditionType.RUNNING)
 
     @property
     def dispatched(self) -> bool:
-        return self.holds(ConditionType.DISPATCHED)
+        return self.is_true(ConditionType.DISPATCHED)
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not know the pair
     @property
@@ -301,7 +305,7 @@ def derive_phase(status: GenerationJobStatus) -> Phase:
         return Phase.RUNNING
     if status.dispatched:
         return Phase.DISPATCHED
-    if not status.holds(ConditionType.ACCEPTED):
+    if not status.is_true(ConditionType.ACCEPTED):
         return Phase.PENDING
     waiting = status.condition(ConditionType.DISPATCHED)
     if waiting is not None and waiting.reason is Reason.SUSPENDED:

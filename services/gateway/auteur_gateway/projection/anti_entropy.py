@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from auteur_contracts import names
 from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot
 from auteur_contracts.errors import AuteurError
 from auteur_contracts.subjects import JobQuery
@@ -22,6 +23,7 @@ from auteur_gateway.projection.state import PAGE, State, Tracked, lost, request_
 from auteur_kit.bus import Bus
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
+from auteur_lifecycle.expiry import holds_on
 
 log = get_logger()
 _RETRY_SECONDS = 1.0
@@ -187,7 +189,7 @@ class AntiEntropy:
                 self._state.close(uid)
             elif row.finished:
                 self._state.close(uid)
-                if snapshot.job.status.finished and not snapshot.job.status.archived_time:
+                if names.HOLD_ARCHIVE in holds_on(snapshot.job):
                     self._archive.release(replace(row, uid=uid, version=snapshot.version))
             elif not self._state.tracks(row):  # another gateway's
                 self._track(replace(row, uid=uid), snapshot)
