@@ -306,6 +306,26 @@ class ControlPlaneSuite(HoldsSuite):
         await eventually(lambda: facts.of("phoenix").count("accepted") == 2, "the second one to be announced")
         assert "rejected" not in facts.of("phoenix")
 
+    async def test_commands_that_come_again_do_not_meet_the_next_job_of_the_name(
+        self, bus: Bus, control: None, facts: Facts
+    ) -> None:
+        first = echo_job("phoenix")
+        request = first.metadata.annotations[names.ANNOTATION_REQUEST_ID]
+        subject = {verb: subjects.JobCommand("default", "phoenix", verb) for verb in subjects.Verb}
+        await submit(bus, first)
+        await bus.publish(subject[subjects.Verb.DELETE], Delete(request_id=request), msg_id="delete")
+        await submit(bus, echo_job("phoenix"))
+        await bus.publish(subject[subjects.Verb.CANCEL], Cancel(request_id=request), msg_id="cancel-again")
+        await bus.publish(subject[subjects.Verb.DELETE], Delete(request_id=request), msg_id="delete-again")
+        await bus.publish(subject[subjects.Verb.SUSPEND], b"", msg_id="suspend")
+
+        async def suspended() -> bool:
+            found = await find(bus, "phoenix")
+            return found is not None and found.job.spec.suspend and not found.job.spec.cancel
+
+        await eventually(suspended, "the second one to be there and heed the last command")
+        await eventually(lambda: facts.of("phoenix").count("cancelled") == 1, "the end of the first one to be told")
+
     async def test_long_answers_come_in_pages(self, bus: Bus, control: None, facts: Facts) -> None:
         for number in range(3):
             await submit(bus, echo_job(f"long-{number}", params={"text": "x" * 120_000}))

@@ -16,6 +16,10 @@ class Submit(TolerantModel):
 
 class Cancel(TolerantModel):
     by: str = Field("", max_length=128)
+    request_id: str = ""
+    """Of the job that is meant, as a name may have several jobs one after another and a command may come again. Empty:
+    whichever has the name.
+    """
 
 
 class Release(TolerantModel):
@@ -31,6 +35,8 @@ class Delete(TolerantModel):
     """Forget the job and its files. One that is not finished is cancelled first."""
 
     uid: str = ""
+    request_id: str = ""
+    """As in `Cancel`: of a job whose uid nobody has told yet."""
     project: str = ""
     """Whose storage its files lie in: said, because the resource may have expired before."""
     by: str = Field("", max_length=128)

@@ -61,7 +61,7 @@ class Commands:
             case subjects.Verb.SUBMIT:
                 await self._submit(Submit.model_validate_json(delivery.data).job, key, delivery.headers)
             case subjects.Verb.CANCEL:
-                await self._cancel(key, Cancel.model_validate_json(delivery.data).by)
+                await self._cancel(key, Cancel.model_validate_json(delivery.data))
             case subjects.Verb.SUSPEND | subjects.Verb.RESUME:
                 await self._jobs.patch(key, Patch(spec={"suspend": subject.verb is subjects.Verb.SUSPEND}))
             case subjects.Verb.RELEASE:
@@ -106,10 +106,10 @@ class Commands:
         else:  # what was said of it may have been lost
             self._announcements.again(there)
 
-    async def _cancel(self, key: Key, by: str) -> None:
+    async def _cancel(self, key: Key, said: Cancel) -> None:
         job = self._jobs.find(key)
-        if job is None or not job.status.finished:
-            annotations = {names.ANNOTATION_CANCELLED_BY: by} if by else {}
+        if job is None or (not job.status.finished and _is_meant(job, said)):
+            annotations = {names.ANNOTATION_CANCELLED_BY: said.by} if said.by else {}
             await self._jobs.patch(key, Patch(spec={"cancel": True}, annotations=annotations))
 
     async def _release(self, key: Key, said: Release) -> None:
@@ -122,7 +122,7 @@ class Commands:
     async def _delete(self, key: Key, said: Delete) -> Rest | None:
         """The resource before its files."""
         job = await self._jobs.get(key)
-        if job is not None and said.uid in ("", job.metadata.uid):
+        if job is not None and said.uid in ("", job.metadata.uid) and _is_meant(job, said):
             uid, project = job.metadata.uid, job.spec.project
             if not job.status.finished and said.by:
                 self._deleted_by[uid] = said.by
@@ -139,6 +139,10 @@ class Commands:
 
 def _request_of(job: GenerationJob) -> str:
     return job.metadata.annotations.get(names.ANNOTATION_REQUEST_ID, "")
+
+
+def _is_meant(job: GenerationJob, said: Cancel | Delete) -> bool:
+    return said.request_id in ("", _request_of(job), f"uid:{job.metadata.uid}")
 
 
 def _as_made(asked: GenerationJob, headers: dict[str, str]) -> GenerationJob:

@@ -197,7 +197,7 @@ class Generations:
             return found
         spec = found.row.job.spec.model_copy(update={"cancel": True})
         row = replace(found.row, job=found.row.job.model_copy(update={"spec": spec}))
-        await self.configure(row, {Verb.CANCEL: Cancel(by=by)})
+        await self.configure(row, {Verb.CANCEL: Cancel(by=by, request_id=row.request_id)})
         return self._found(row)
 
     async def configure(self, row: JobRow, orders: Mapping[Verb, BaseModel]) -> None:
@@ -231,12 +231,13 @@ class Generations:
     async def delete(self, name: str, *, by: str) -> None:
         """Forgets the job and its files, here and there; one that is not finished is cancelled first."""
         found = await self.find(name)
-        order = Delete(uid=found.row.uid, project=found.row.job.spec.project, by=by)
+        row = found.row
+        order = Delete(uid=row.uid, request_id=row.request_id, project=row.job.spec.project, by=by)
         commands = [self._commands.make(name, Verb.DELETE, order)]
         if not found.seen.status.finished:
-            commands.insert(0, self._commands.make(name, Verb.CANCEL, Cancel(by=by)))
-        await self._database.change(repository.mark_deleted(found.row), commands)
-        self._projection.forget(found.row)
+            commands.insert(0, self._commands.make(name, Verb.CANCEL, Cancel(by=by, request_id=row.request_id)))
+        await self._database.change(repository.mark_deleted(row), commands)
+        self._projection.forget(row)
 
 
 def _new_name(spec: GenerationJobSpec) -> str:

@@ -40,7 +40,9 @@ class Resources:
                 )
             case Configured(verbs):
                 changed = replace(row, job=row.job.model_copy(update={"spec": spec}))
-                await self._generations.configure(changed, {verb: Cancel(by=by) for verb in verbs})
+                await self._generations.configure(
+                    changed, {verb: Cancel(by=by, request_id=row.request_id) for verb in verbs}
+                )
                 return self._applied(ApplyOutcome.CONFIGURED, name)
             case _:
                 return self._applied(ApplyOutcome.UNCHANGED, name)
