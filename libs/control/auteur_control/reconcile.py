@@ -11,6 +11,7 @@ from auteur_control.accounting import Accounting
 from auteur_control.carriers import Carriers
 from auteur_control.errors import Conflicted, Gone
 from auteur_control.fair_queue import Placement, Turn
+from auteur_control.loops import LATER
 from auteur_control.resources import JobResources, Key, Malformed
 from auteur_control.work_queue import WorkQueue
 from auteur_kit import trace
@@ -63,6 +64,12 @@ class JobReconciler:
                         self._queue.add(key)
                     except Gone:
                         self.forget(key, job.metadata.uid)
+                    except LATER:  # it keeps its turn: others would fail alike
+                        raise
+                    except Exception:
+                        self._accounting.stand_down(job.metadata.uid, key)
+                        self.give_turns()
+                        raise
 
     async def _reconcile(self, job: GenerationJob) -> None:
         now = self._clock()
