@@ -33,7 +33,7 @@ async def _phase(bus: Bus, name: str) -> Phase | None:
     return found.job.status.phase if found else None
 
 
-async def _is(bus: Bus, name: str, phase: Phase) -> None:
+async def has_phase(bus: Bus, name: str, phase: Phase) -> None:
     async def reached() -> bool:
         return await _phase(bus, name) is phase
 
@@ -109,7 +109,7 @@ class ControlPlaneSuite(HoldsSuite):
         assert grant.upload.prefix == f"default/default/jobs/{order.uid}/1/"
         output = stored(grant, "echo.json", "application/json")
         await worker.report(order, grant.token, outputs=(output,))
-        await _is(bus, "one", Phase.SUCCEEDED)
+        await has_phase(bus, "one", Phase.SUCCEEDED)
         found = await find(bus, "one")
         assert found is not None
         assert found.job.status.outputs == (output,)
@@ -180,7 +180,7 @@ class ControlPlaneSuite(HoldsSuite):
         assert isinstance(grant2, Grant)
         assert await _phase(bus, "fenced") is Phase.RUNNING
         await worker.report(second, grant2.token)
-        await _is(bus, "fenced", Phase.SUCCEEDED)
+        await has_phase(bus, "fenced", Phase.SUCCEEDED)
         found = await find(bus, "fenced")
         assert found is not None
         assert (found.job.status.attempt, found.job.status.failures) == (2, 1)
@@ -199,7 +199,7 @@ class ControlPlaneSuite(HoldsSuite):
         async with _running(asyncio.create_task(survivor.live())):
             taken = await survivor.run_one()
             assert taken.attempt == 2
-            await _is(bus, "orphan", Phase.SUCCEEDED)
+            await has_phase(bus, "orphan", Phase.SUCCEEDED)
         found = await find(bus, "orphan")
         assert found is not None
         assert (found.job.status.losses, found.job.status.failures) == (1, 0)
@@ -212,7 +212,7 @@ class ControlPlaneSuite(HoldsSuite):
         assert isinstance(await worker.claim(order), Grant)
         command = subjects.JobCommand("default", "unwanted", subjects.Verb.CANCEL)
         await bus.publish(command, Cancel(by="ada"), msg_id="cancel-unwanted")
-        await _is(bus, "unwanted", Phase.CANCELLED)
+        await has_phase(bus, "unwanted", Phase.CANCELLED)
         found = await find(bus, "unwanted")
         assert found is not None
         assert found.job.status.cancelled_by == "ada"
@@ -227,11 +227,11 @@ class ControlPlaneSuite(HoldsSuite):
         grant = await worker.claim(order)
         assert isinstance(grant, Grant)
         await bus.publish(subjects.JobCommand("default", "paused", subjects.Verb.SUSPEND), b"{}", msg_id="s1")
-        await _is(bus, "paused", Phase.SUSPENDED)
+        await has_phase(bus, "paused", Phase.SUSPENDED)
         await worker.report(order, grant.token, Outcome.CANCELLED)
         await bus.publish(subjects.JobCommand("default", "paused", subjects.Verb.RESUME), b"{}", msg_id="s2")
         assert (await worker.run_one()).attempt == 2
-        await _is(bus, "paused", Phase.SUCCEEDED)
+        await has_phase(bus, "paused", Phase.SUCCEEDED)
         found = await find(bus, "paused")
         assert found is not None
         assert (found.job.status.failures, found.job.status.losses) == (0, 0)
@@ -255,7 +255,7 @@ class ControlPlaneSuite(HoldsSuite):
 
             await eventually(gone, "the source to be deleted")
             assert isinstance(await worker.claim(order), ClaimRefused)
-            await _is(bus, "mirrored", Phase.FAILED)
+            await has_phase(bus, "mirrored", Phase.FAILED)
             found = await find(bus, "mirrored")
             assert found is not None
             assert found.job.status.failure is not None
@@ -285,7 +285,7 @@ class ControlPlaneSuite(HoldsSuite):
                 await submit(bus, echo_job("source"))
                 dying.setattr(Dependents, "of", lambda *_: ())  # as if it died right after the write
                 await make_source(worker)
-                await _is(bus, "source", Phase.SUCCEEDED)
+                await has_phase(bus, "source", Phase.SUCCEEDED)
                 assert await _phase(bus, "mirrored") is Phase.QUEUED
         async with shell.running():
             assert (await worker.order()).name == "mirrored"
@@ -346,7 +346,7 @@ class ControlPlaneSuite(HoldsSuite):
         shell.offer(MIRROR)
         async with shell.running():
             await submit(bus, echo_job("mirrored", **MIRRORED))
-            await _is(bus, "mirrored", Phase.QUEUED)
+            await has_phase(bus, "mirrored", Phase.QUEUED)
             await submit(bus, echo_job("source", retries=0))
             order = await worker.order()
             assert order.name == "source"
@@ -354,7 +354,7 @@ class ControlPlaneSuite(HoldsSuite):
             assert isinstance(grant, Grant)
             failure = Failure(fault=Fault.FUNCTION, reason=Reason.FUNCTION_FAILED, message="no")
             await worker.report(order, grant.token, Outcome.FAILED, failure=failure)
-            await _is(bus, "mirrored", Phase.FAILED)
+            await has_phase(bus, "mirrored", Phase.FAILED)
             found = await find(bus, "mirrored")
             assert found is not None
             assert found.job.status.failure is not None
@@ -370,18 +370,18 @@ class ControlPlaneSuite(HoldsSuite):
             assert isinstance(grant, Grant)
             for number in range(5):
                 await submit(bus, echo_job(f"waiting-{number}"))
-            await _is(bus, "waiting-4", Phase.QUEUED)
+            await has_phase(bus, "waiting-4", Phase.QUEUED)
         # Nobody answers now; the worker ends its job all the same.
         await worker.report(order, grant.token)
         async with shell.running():
-            await _is(bus, "running", Phase.SUCCEEDED)
+            await has_phase(bus, "running", Phase.SUCCEEDED)
             ran = [(await worker.run_one()).name for _ in range(5)]
             assert ran == [f"waiting-{number}" for number in range(5)]
-            await _is(bus, "waiting-4", Phase.SUCCEEDED)
+            await has_phase(bus, "waiting-4", Phase.SUCCEEDED)
 
     async def test_delete_cancels_first_and_then_forgets(self, bus: Bus, control: None, facts: Facts) -> None:
         await submit(bus, echo_job("mistake"))
-        await _is(bus, "mistake", Phase.QUEUED)
+        await has_phase(bus, "mistake", Phase.QUEUED)
         await bus.publish(
             subjects.JobCommand("default", "mistake", subjects.Verb.DELETE), Delete(by="ada"), msg_id="d1"
         )
@@ -403,7 +403,7 @@ class ControlPlaneSuite(HoldsSuite):
         assert isinstance(grant, Grant)
         for name, priority in (("low", "low"), ("first", "normal"), ("second", "normal"), ("urgent", "high")):
             await submit(bus, echo_job(name, priority=priority))
-        await _is(bus, "urgent", Phase.QUEUED)
+        await has_phase(bus, "urgent", Phase.QUEUED)
         found = await find(bus, "second")
         assert found is not None
         assert found.job.status.queue is not None
@@ -413,7 +413,7 @@ class ControlPlaneSuite(HoldsSuite):
 
     async def test_a_job_that_no_worker_starts_in_time_fails_saying_so(self, bus: Bus, control: None) -> None:
         await submit(bus, echo_job("impatient", startDeadline=timedelta(milliseconds=300)))
-        await _is(bus, "impatient", Phase.FAILED)
+        await has_phase(bus, "impatient", Phase.FAILED)
         found = await find(bus, "impatient")
         assert found is not None
         assert found.job.status.failure is not None
@@ -449,7 +449,7 @@ class ControlPlaneSuite(HoldsSuite):
         await bus.publish("auteur.report.v1.echo.x.1", b"{}", msg_id="junk-3")
         await submit(bus, echo_job("after"))
         await worker.run_one()
-        await _is(bus, "after", Phase.SUCCEEDED)
+        await has_phase(bus, "after", Phase.SUCCEEDED)
 
     # ── what the shells once did each in its own way ──────────────────────────────────────────────────────────────
 
@@ -470,7 +470,7 @@ class ControlPlaneSuite(HoldsSuite):
 
         await eventually(written, "progress in the status")
         await stranger.report(order, grant.token)
-        await _is(bus, "shy", Phase.SUCCEEDED)
+        await has_phase(bus, "shy", Phase.SUCCEEDED)
         found = await find(bus, "shy")
         assert found is not None
         assert (found.job.status.attempt, found.job.status.losses) == (1, 0)
@@ -538,7 +538,7 @@ class ControlPlaneSuite(HoldsSuite):
         with monkeypatch.context() as broken:
             broken.setattr(life, "report", _broken)
             await worker.report(order, _token(grant))
-            await _is(bus, "cursed", Phase.FAILED)
+            await has_phase(bus, "cursed", Phase.FAILED)
         found = await find(bus, "cursed")
         assert found is not None
         assert found.job.status.failure is not None
@@ -565,7 +565,7 @@ class ControlPlaneSuite(HoldsSuite):
         blocking = await worker.order()
         grant = await worker.claim(blocking)
         await submit(bus, echo_job("cursed"))
-        await _is(bus, "cursed", Phase.QUEUED)
+        await has_phase(bus, "cursed", Phase.QUEUED)
 
         async def says(*, stalled: bool) -> bool:
             found = await find(bus, "cursed")

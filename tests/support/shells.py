@@ -40,7 +40,7 @@ from auteur_operator.resources import ClusterJobs
 from auteur_operator.settings import OperatorSettings, Settings
 from tests.support.background import running
 from tests.support.memory_cluster import MemoryCluster
-from tests.support.memory_objects import Change
+from tests.support.memory_objects import Change, Json, Key
 from tests.support.scripted import ECHO, register
 from tests.support.waiting import eventually
 
@@ -175,7 +175,9 @@ class OnACluster(Shell):
 
     def offer(self, runner: FunctionRunner) -> None:
         """Its jobs wait for warm workers, who are played: the cluster in memory makes none for a Deployment."""
-        warm = Warm(min=1, max=500, idle_seconds=300)
+        self.offer_with(runner, Warm(min=1, max=500, idle_seconds=300))
+
+    def offer_with(self, runner: FunctionRunner, warm: Warm) -> None:
         tiers = tuple(tier.model_copy(update={"warm": warm}) for tier in runner.spec.tiers)
         spec = runner.spec.model_copy(update={"image": "registry.example/echo:1", "tiers": tiers})
         manifest = runner.model_copy(update={"spec": spec}).model_dump(
@@ -184,6 +186,10 @@ class OnACluster(Shell):
         meta = {"name": runner.metadata.name, "namespace": names.DEFAULT_NAMESPACE}
         path = path_of(names.API_VERSION, "functionrunners", meta["namespace"], meta["name"])
         self.cluster.put(path, {**manifest, "metadata": meta})
+
+    def pods(self) -> list[Json]:
+        """Of attempts, in whatever state."""
+        return [pod for _, pod in self.cluster.objects.select(Key("v1", "pods", names.DEFAULT_NAMESPACE, ""), {})]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -1,12 +1,23 @@
 """The control plane of a cluster: over custom resources, by the operator's own replica; the cluster is in memory."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from auteur_contracts import names
+from auteur_contracts.orders import Order, Outcome, TerminationMessage
+from auteur_contracts.resources import Warm
+from auteur_contracts.vocabulary import ConditionType, Phase, Reason
+from auteur_control.errors import Unreachable
+from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
-from tests.support.control_suite import ControlPlaneSuite
-from tests.support.scripted import ECHO
+from auteur_operator.cluster import path_of
+from tests.support.control_suite import ControlPlaneSuite, has_phase
+from tests.support.memory_objects import Json
+from tests.support.scripted import ECHO, echo_job, find, submit
 from tests.support.shells import OnACluster, Shell
+from tests.support.waiting import eventually
 
 
 class TestOnACluster(ControlPlaneSuite):
@@ -15,3 +26,102 @@ class TestOnACluster(ControlPlaneSuite):
         made = OnACluster(nats_settings, store, store_settings)
         made.offer(ECHO)
         return made
+
+
+# ── pods of one attempt, where no workers are kept warm ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def cold(nats_settings: NatsSettings, store: Store, store_settings: StoreSettings) -> OnACluster:
+    made = OnACluster(nats_settings, store, store_settings)
+    made.offer_with(ECHO, Warm(min=0, max=0))
+    return made
+
+
+def order_of(pod: Json) -> Order:
+    env = {each["name"]: each.get("value", "") for each in pod["spec"]["containers"][0]["env"]}
+    return Order.model_validate_json(env["AUTEUR_AGENT__ORDER"])
+
+
+def last_word(pod: Json, outcome: Outcome) -> str:
+    order, now = order_of(pod), datetime.now(UTC)
+    word = TerminationMessage(
+        namespace=order.namespace,
+        name=order.name,
+        uid=order.uid,
+        attempt=order.attempt,
+        worker=pod["metadata"]["name"],
+        outcome=outcome,
+        started_at=now,
+        finished_at=now,
+    )
+    return word.model_dump_json(exclude_none=True)
+
+
+async def pod_of_attempt(shell: OnACluster, attempt: int) -> Json:
+    def found() -> Json | None:
+        return next((pod for pod in shell.pods() if order_of(pod).attempt == attempt), None)
+
+    return await eventually(found, f"the pod of attempt {attempt}")
+
+
+async def test_what_a_pod_leaves_its_kubelet_ends_a_job_whose_claim_nobody_saw(bus: Bus, cold: OnACluster) -> None:
+    async with cold.running():
+        await submit(bus, echo_job("alone"))
+        pod = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
+        cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
+        await has_phase(bus, "alone", Phase.SUCCEEDED)
+    found = await find_stored(cold, "alone")
+    assert (found["status"]["attempt"], found["status"]["worker"]) == (1, pod["metadata"]["name"])
+
+
+async def test_a_pod_that_vanishes_is_a_loss_and_the_next_attempt_has_another_job(bus: Bus, cold: OnACluster) -> None:
+    async with cold.running():
+        await submit(bus, echo_job("unlucky"))
+        first = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
+        cold.cluster.kubelet.evict(first, message="The node was low on memory.")
+        second = cold.cluster.kubelet.run(await pod_of_attempt(cold, 2))
+        assert second["metadata"]["ownerReferences"][0]["name"] == "unlucky-2"
+        cold.cluster.kubelet.finish(second, last_word(second, Outcome.SUCCEEDED))
+        await has_phase(bus, "unlucky", Phase.SUCCEEDED)
+        snapshot = await find(bus, "unlucky")
+        assert snapshot is not None
+        assert (snapshot.job.status.losses, snapshot.job.status.failures) == (1, 0)
+
+
+async def test_a_job_whose_pod_is_refused_says_why_and_keeps_trying(bus: Bus, cold: OnACluster) -> None:
+    for _ in range(2):  # the watch may show the refusal's own status before its write is answered: then it is looked at
+        cold.cluster.refuse("create", "jobs", 403, "exceeded quota: team, requested: pods=1")
+    async with cold.running():
+        await submit(bus, echo_job("refused"))
+
+        async def why() -> str | None:
+            snapshot = await find(bus, "refused")
+            held = snapshot.job.status.condition(ConditionType.DISPATCHED) if snapshot else None
+            return held.message if held is not None and held.reason is Reason.POD_REFUSED else None
+
+        assert "exceeded quota: team" in await eventually(why, "the refusal to be told")
+        await pod_of_attempt(cold, 1)  # the quota has room by now
+
+
+async def test_a_leader_that_comes_after_a_crash_adopts_the_job_that_was_made(
+    bus: Bus, cold: OnACluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Job is made before the status that tells of it."""
+    with monkeypatch.context() as dying:
+        dying.setattr(cold.cluster, "replace", _away)
+        async with cold.running():
+            await submit(bus, echo_job("orphan"))
+            pod = await pod_of_attempt(cold, 1)
+    async with cold.running():
+        cold.cluster.kubelet.finish(cold.cluster.kubelet.run(pod), last_word(pod, Outcome.SUCCEEDED))
+        await has_phase(bus, "orphan", Phase.SUCCEEDED)
+    assert len(cold.pods()) == 1, "one attempt is one execution"
+
+
+async def _away(*_: object) -> str:
+    raise Unreachable("update", "as if the leader died before it")
+
+
+async def find_stored(shell: OnACluster, name: str) -> Json:
+    return await shell.cluster.get(path_of(names.API_VERSION, "generationjobs", names.DEFAULT_NAMESPACE, name))

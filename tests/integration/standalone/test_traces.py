@@ -1,5 +1,6 @@
 """One trace from a request to the picture: what a person sees in their collector when something was slow."""
 
+import functools
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -51,7 +52,8 @@ def test_a_request_is_one_trace_through_every_program_and_the_phases_of_the_chil
     body: dict[str, object] = {"function": "echo", "params": {"text": "hello", "steps": 3, "seconds": 0.3}}
     job = submit(stack, body, traceparent=f"00-{TRACE}-{CALLER}-01")
     assert stack.finished(job)["status"] == "done"
-    wait_for(lambda: collector.named("attempt") and collector.named("POST /v1/generations"), "the spans")
+    for name in ("attempt", "POST /v1/generations", "job echo"):
+        wait_for(functools.partial(collector.named, name), f"the span {name}")
 
     assert {span.trace_id for span in collector.spans if span.attributes.get("auteur.job.name") == job} == {TRACE}
     request = collector.named("POST /v1/generations", "gateway")
@@ -62,7 +64,12 @@ def test_a_request_is_one_trace_through_every_program_and_the_phases_of_the_chil
 
     for name, above in {
         "publish auteur.command.v1": ["POST /v1/generations"],
+        "process auteur.command.v1": ["publish auteur.command.v1", "POST /v1/generations"],
+        "queued": ["publish auteur.command.v1", "POST /v1/generations"],
+        "job echo": ["publish auteur.command.v1", "POST /v1/generations"],
         "attempt": ["publish auteur.command.v1", "POST /v1/generations"],
+        "answer auteur.claim.v1": ["request auteur.claim.v1", "claim", "attempt"],
+        "process auteur.report.v1": ["publish auteur.report.v1", "report", "attempt"],
         "claim": ["attempt"],
         "request auteur.claim.v1": ["claim", "attempt"],
         "download": ["attempt"],
