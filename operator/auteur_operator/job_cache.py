@@ -11,7 +11,7 @@ from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
 from auteur_control.reading import Read, job_of
 from auteur_control.resources import Expired, Key
-from auteur_lifecycle.expiry import expires_at, is_released
+from auteur_lifecycle.expiry import expires_at, was_released
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class JobCache:
     def _keep(self, job: GenerationJob, version: int) -> Finished:
         usual = self.holds_in(job.metadata.namespace)
         text = job.model_dump_json(exclude_none=True).encode()
-        return Finished(version, job.metadata.uid, text, is_released(job, usual), expires_at(job, usual))
+        return Finished(version, job.metadata.uid, text, was_released(job), expires_at(job, usual))
 
     # ── looking up ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -127,7 +127,7 @@ class JobCache:
         return (names.HOLD_ARCHIVE,) if namespace in self._archived else ()
 
     def unreleased(self) -> Iterator[GenerationJob]:
-        """Finished, and somebody holds them."""
+        """Finished, and nobody has released them."""
         for finished in list(self._finished.values()):
             if not finished.released:
                 yield finished.job

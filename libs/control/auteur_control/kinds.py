@@ -8,7 +8,7 @@ from typing import Any, Generic
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.reading import read_job
 from auteur_control.resources import Malformed, R, StatusT
-from auteur_lifecycle.expiry import expires_at, is_released
+from auteur_lifecycle.expiry import expires_at, was_released
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Kind(Generic[R, StatusT]):
     name: str
     read: Callable[[Mapping[str, Any]], R | Malformed[R]]
     empty_status: StatusT
-    is_released: Callable[[R], bool]
+    was_released: Callable[[R], bool]
     """Finished, and nobody needs it any more."""
     expires_at: Callable[[R], datetime | None]
     """None while it must stay."""
@@ -26,6 +26,6 @@ JOBS: Kind[GenerationJob, GenerationJobStatus] = Kind(
     name="GenerationJob",
     read=read_job,
     empty_status=GenerationJobStatus(),
-    is_released=is_released,
+    was_released=was_released,
     expires_at=expires_at,
 )

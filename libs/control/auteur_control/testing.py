@@ -49,7 +49,7 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
         wanted = sorted(key for key in self._stored if key[0] == namespace and key[1] > after)
-        kept = [found for key in wanted if not self._kind.is_released(found := self._stored[key])]
+        kept = [found for key in wanted if not self._kind.was_released(found := self._stored[key])]
         weight, page = 0, list[R]()
         for found in kept[:limit]:
             weight += len(found.model_dump_json(exclude_none=True))
@@ -60,7 +60,7 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     def unreleased(self, most: int) -> Iterator[R]:
         ended = [found for found in self._stored.values() if found.status.finished]
-        yield from [found for found in ended if not self._kind.is_released(found)][:most]
+        yield from [found for found in ended if not self._kind.was_released(found)][:most]
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
         due = [

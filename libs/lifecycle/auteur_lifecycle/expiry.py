@@ -21,6 +21,13 @@ def is_released(job: GenerationJob, usual: tuple[str, ...] = _ARCHIVE) -> bool:
     return job.status.finished and not holds_on(job, usual)
 
 
+def was_released(job: GenerationJob) -> bool:
+    """Whether its last hold was taken away: all who need it have said so. Where there never was one nobody has, and who
+    looks for what may have been missed is still told of the job.
+    """
+    return job.status.finished and job.status.archived_time is not None
+
+
 def expires_at(job: GenerationJob, usual: tuple[str, ...] = _ARCHIVE) -> datetime | None:
     """None while it must stay."""
     ended = job.status.completion_time

@@ -202,7 +202,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             version=version,
             text=resource.model_dump_json(exclude_none=True),
             finished=resource.status.finished,
-            released=self._kind.is_released(resource),
+            released=self._kind.was_released(resource),
             expires_at=self._kind.expires_at(resource),
         )
 

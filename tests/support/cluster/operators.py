@@ -306,6 +306,7 @@ _DRAWN = (
     (re.compile(r"(?<=-\d-)[a-z0-9]{5}\b"), "XXXXX"),
     (re.compile(r"(Resource Version: +)\d+"), r"\1VERSION"),
     (re.compile(r"(Seed: +)\d+"), r"\1SEED"),
+    (re.compile(r"(Trace Id: +)[0-9a-f]{32}"), r"\1TRACE"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "DIGEST"),
     (re.compile(r"^([^:\n]*)\b\d+m?s$", re.MULTILINE), r"\1AGE"),  # the last column of a table
 )

@@ -5,7 +5,7 @@ import pytest
 from auteur_contracts.orders import Outcome
 from auteur_contracts.resources import GenerationJob
 from auteur_lifecycle import status
-from auteur_lifecycle.expiry import expires_at, holds_on, is_released, needs, release
+from auteur_lifecycle.expiry import expires_at, holds_on, is_released, needs, release, was_released
 from tests.unit.lifecycle.making import NOW, after, having, job, report, running
 
 Holds = tuple[str, ...] | None
@@ -76,3 +76,9 @@ def test_a_job_needs_those_it_reads_from() -> None:
         paramsFrom=[{"name": "prompt", "job": "script", "output": "s.json", "path": "a"}],
     )
     assert needs(one) == {"first", "script"}
+
+
+def test_where_nothing_ever_held_it_nobody_has_released_it() -> None:
+    never_held, released = finished(()), finished(("archive",))
+    released = having(released, release(released, "archive", NOW))
+    assert [(is_released(job), was_released(job)) for job in (never_held, released)] == [(True, False), (True, True)]
