@@ -13,12 +13,14 @@ import pytest
 
 from auteur_contracts import catalogue, names, subjects
 from auteur_contracts.commands import Cancel, Delete, ListedJobs, ListJobs, Submit
+from auteur_contracts.errors import Unavailable
 from auteur_contracts.events import Cancelled, Envelope, Progressed
 from auteur_contracts.orders import ClaimRefused, Grant, Order, Outcome, RefusalReason, WorkerState
 from auteur_contracts.resources import Failure, FunctionRunner, InputDeclaration, Output, Progress
 from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Reason
+from auteur_control.commands import Commands, Rest
 from auteur_control.dependents import Dependents
-from auteur_kit.bus import Bus
+from auteur_kit.bus import Bus, Delivery
 from auteur_kit.clock import utc_now
 from auteur_lifecycle import status as life
 from auteur_lifecycle.gate import gate
@@ -492,6 +494,28 @@ class ControlPlaneSuite(HoldsSuite):
             await asyncio.wait([asyncio.create_task(asyncio.sleep(1.0))])
             assert facts.of("durable")[-1] == "dispatched", "a fact was told before its write"
         await eventually(lambda: facts.of("durable")[-1] == "succeeded", "the end to be told")
+
+    async def test_a_cancel_does_not_overtake_the_submit_that_has_to_wait(
+        self, bus: Bus, control: None, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = echo_job("late")
+        request = job.metadata.annotations[names.ANNOTATION_REQUEST_ID]
+        obey, tries = Commands.obey, list[subjects.Verb]()
+
+        async def obeyed(self: Commands, delivery: Delivery) -> Rest | None:
+            verb = subjects.Verb(delivery.subject.rpartition(".")[2])
+            tries.append(verb)
+            if tries.count(verb) == 1 and verb is subjects.Verb.SUBMIT:
+                raise Unavailable("as if what is true could not be reached")
+            return await obey(self, delivery)
+
+        monkeypatch.setattr(Commands, "obey", obeyed)
+        cancel = subjects.JobCommand("default", "late", subjects.Verb.CANCEL)
+        await asyncio.gather(  # in one batch, or the one behind the other
+            submit(bus, job), bus.publish(cancel, Cancel(by="ada", request_id=request), msg_id="cancel-late")
+        )
+        await has_phase(bus, "late", Phase.CANCELLED)
+        assert "dispatched" not in facts.of("late")
 
     async def test_a_request_that_is_refused_twice_is_told_as_one_fact(
         self, bus: Bus, control: None, facts: Facts

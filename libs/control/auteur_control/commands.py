@@ -25,6 +25,8 @@ _ALWAYS = (subjects.Verb.SUBMIT, subjects.Verb.RELEASE)
 """Verbs that are obeyed, or refused with a fact, in namespaces that are not (any more) enabled too: a released job only
 expires.
 """
+_NOT_YET = 3
+"""Deliveries of a cancel whose job is not there: its submit may come again after this."""
 Rest = Callable[[], Awaitable[object]]
 """Work that must be done before the command may be acknowledged, but that no other command has to wait for."""
 
@@ -61,7 +63,8 @@ class Commands:
             case subjects.Verb.SUBMIT:
                 await self._submit(Submit.model_validate_json(delivery.data).job, key, delivery.headers)
             case subjects.Verb.CANCEL:
-                await self._cancel(key, Cancel.model_validate_json(delivery.data))
+                said = Cancel.model_validate_json(delivery.data)
+                await self._cancel(key, said, patient=delivery.deliveries <= _NOT_YET)
             case subjects.Verb.SUSPEND | subjects.Verb.RESUME:
                 await self._jobs.patch(key, Patch(spec={"suspend": subject.verb is subjects.Verb.SUSPEND}))
             case subjects.Verb.RELEASE:
@@ -106,11 +109,14 @@ class Commands:
         else:  # what was said of it may have been lost
             self._announcements.again(there)
 
-    async def _cancel(self, key: Key, said: Cancel) -> None:
+    async def _cancel(self, key: Key, said: Cancel, *, patient: bool) -> None:
         job = self._jobs.find(key)
-        if job is None or (not job.status.finished and _is_meant(job, said)):
-            annotations = {names.ANNOTATION_CANCELLED_BY: said.by} if said.by else {}
-            await self._jobs.patch(key, Patch(spec={"cancel": True}, annotations=annotations))
+        if job is not None and (job.status.finished or not _is_meant(job, said)):
+            return
+        annotations = {names.ANNOTATION_CANCELLED_BY: said.by} if said.by else {}
+        cancelled = await self._jobs.patch(key, Patch(spec={"cancel": True}, annotations=annotations))
+        if cancelled is None and said.request_id and patient:
+            raise Gone("/".join(key), "it is not there; its submit may have to wait")
 
     async def _release(self, key: Key, said: Release) -> None:
         async with self._jobs.hold(key):

@@ -51,7 +51,7 @@ class Messaging:
         self._progress = progress
         self._queries = queries
         self._on_heartbeat = on_heartbeat
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def subscribe(self) -> None:
         """From here on workers are heard and questions answered."""
@@ -96,8 +96,14 @@ class Messaging:
         await asyncio.gather(*(self._obey_in_order(deliveries) for deliveries in by_job.values()))
 
     async def _obey_in_order(self, deliveries: list[Delivery]) -> None:
+        """A command that has to wait holds up those that came after it: a cancel must not overtake its submit."""
+        waits = False
         for delivery in deliveries:
-            await self._settle(delivery, functools.partial(self._obey, delivery), self._commands.give_up)
+            if waits:
+                await delivery.nak(_REPEAT)
+            else:
+                obey = functools.partial(self._obey, delivery)
+                waits = not await self._settle(delivery, obey, self._commands.give_up)
 
     async def _obey(self, delivery: Delivery) -> Rest | None:
         with delivery.processing():
@@ -116,13 +122,16 @@ class Messaging:
         delivery: Delivery,
         work: Callable[[], Awaitable[object]],
         give_up: Callable[[Delivery, Exception], None],
-    ) -> None:
-        """`work` may return what is left to be done before the acknowledgement, which nobody else waits for."""
+    ) -> bool:
+        """False where it comes again. `work` may return what is left to be done before the acknowledgement, for which
+        nobody else waits.
+        """
         try:
             rest = await work()
         except LATER as error:
             log.warning("message waits", subject=delivery.subject, error=str(error), again_seconds=_REPEAT)
             await delivery.nak(_REPEAT)
+            return False
         except (ValidationError, ValueError) as error:
             log.warning("message not understood", subject=delivery.subject, error=str(error)[:500])
             await delivery.ack()
@@ -130,16 +139,17 @@ class Messaging:
             log.exception("message failed", subject=delivery.subject, deliveries=delivery.deliveries)
             if delivery.deliveries < _MOST_FAULTS:
                 await delivery.nak(_REPEAT)
-            else:
-                give_up(delivery, error)
-                await delivery.ack()
+                return False
+            give_up(delivery, error)
+            await delivery.ack()
         else:
             if callable(rest):
                 self._spawn(self._settle(delivery, rest, _lose))
             else:
                 await delivery.ack()
+        return True
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
