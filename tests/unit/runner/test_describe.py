@@ -173,9 +173,9 @@ def test_a_tiers_default_is_judged_without_what_a_request_brings() -> None:
 
 
 def test_a_missing_dependency_is_not_told_as_a_missing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "flipper_of_mine.py").write_text("import flip\n")
+    (tmp_path / "flipper_of_mine.py").write_text("import a_library_of_mine\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(AuthoringError, match=r'flipper_of_mine imports "flip", which .* does not have'):
+    with pytest.raises(AuthoringError, match=r'flipper_of_mine imports "a_library_of_mine", which .* does not have'):
         load("flipper_of_mine:Flip")
     with pytest.raises(AuthoringError, match=r'there is no module "flipping.of_mine"'):
         load("flipping.of_mine:Flip")
