@@ -13,6 +13,7 @@ from auteur_control.errors import Exists, Forbidden, Invalid
 from auteur_control.resources import Key
 from auteur_control.work_queue import WorkQueue
 from auteur_lifecycle import status as life
+from auteur_lifecycle.conditions import with_status
 from auteur_operator import desired, diagnosis
 from auteur_operator.attempt_outcome import (
     Failed,
@@ -105,7 +106,7 @@ class Attempts:
             plan = Plan.model_validate_json(made.plan)
         except ValidationError:
             return job
-        return job if plan == job.status.plan else _with(job, life.accept(job, plan, now))
+        return job if plan == job.status.plan else with_status(job, life.accept(job, plan, now))
 
     # ── watching ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,7 +129,7 @@ class Attempts:
                     return status
                 return life.hold_up(job, held.reason, held.message, now)
             case Reported(report=said, worker=worker) if is_believed(said, job):
-                ran = _with(job, life.has_run(job, said.attempt, worker, said.started_at, now))
+                ran = with_status(job, life.has_run(job, said.attempt, worker, said.started_at, now))
                 return life.report(ran, said, now)
             case Reported():
                 return life.end_attempt(job, status.attempt, diagnosis.vanished("What it said of its end"), now)
@@ -203,7 +204,3 @@ class Attempts:
 
     def forget(self, key: Key) -> None:
         self._rate_limit.forget(key)
-
-
-def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
-    return job.model_copy(update={"status": status})

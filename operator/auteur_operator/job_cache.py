@@ -9,8 +9,8 @@ from itertools import islice
 
 from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
-from auteur_control.reading import Read, job_of
-from auteur_control.resources import Expired, Key
+from auteur_control.reading import Read
+from auteur_control.resources import Expired, Key, resource_of
 from auteur_lifecycle.expiry import expires_at, was_released
 
 
@@ -43,11 +43,11 @@ class JobCache:
         if finished is not None:
             return finished.version
         known = self._live.get(key)
-        return 0 if known is None else int(job_of(known).metadata.resource_version)
+        return 0 if known is None else int(resource_of(known).metadata.resource_version)
 
     def take(self, seen: Read) -> bool:
         """False where it is no news."""
-        job = job_of(seen)
+        job = resource_of(seen)
         key, version = job.key, int(job.metadata.resource_version)
         if version <= self.version(key):
             return False
@@ -69,7 +69,7 @@ class JobCache:
         finished = self._finished.pop(key, None)
         last = self._live.pop(key, None)
         if last is not None:
-            return job_of(last)
+            return resource_of(last)
         return None if finished is None else finished.job
 
     def _keep(self, job: GenerationJob, version: int) -> Finished:
@@ -103,7 +103,7 @@ class JobCache:
         if finished is not None:
             return finished.uid
         known = self._live.get(key)
-        return "" if known is None else job_of(known).metadata.uid
+        return "" if known is None else resource_of(known).metadata.uid
 
     def key_of(self, uid: str) -> Key | None:
         return self._keys.get(uid)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from auteur_contracts import names
+from auteur_control.reading import moment
 from auteur_operator.desired import WORKER
 
 Raw = Mapping[str, Any]
@@ -81,11 +82,6 @@ class Pod:
 
 AS_USUAL = (False, False, NOTHING, None, NOTHING, NOTHING, NOTHING)
 """`Pod.told` of a pod without trouble that has not ended."""
-
-
-def moment(text: str | None) -> datetime | None:
-    """RFC 3339, as in every time of an object."""
-    return datetime.fromisoformat(text) if text else None
 
 
 def pod_of(raw: Raw) -> Pod:

@@ -10,8 +10,8 @@ from typing import Any
 from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.errors import Conflicted, Gone
-from auteur_control.reading import Read, job_of, read_job
-from auteur_control.resources import Expired, JobResources, JobWatcher, Key, Patch
+from auteur_control.reading import Read, read_job
+from auteur_control.resources import Expired, JobResources, JobWatcher, Key, Patch, resource_of
 from auteur_operator.cluster import Cluster, Json, path_of
 from auteur_operator.job_cache import JobCache
 
@@ -50,7 +50,7 @@ class ClusterJobs(JobResources):
     def _take(self, seen: Read) -> None:
         if self._cache.take(seen):
             for watcher in self._watchers:
-                watcher.on_seen(job_of(seen).key)
+                watcher.on_seen(resource_of(seen).key)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -88,7 +88,7 @@ class ClusterJobs(JobResources):
 
     async def get(self, key: Key) -> GenerationJob | None:
         raw = await self._cluster.find(job_path(key))
-        return None if raw is None else job_of(read_job(raw))
+        return None if raw is None else resource_of(read_job(raw))
 
     def watch(self, watcher: JobWatcher) -> None:
         self._watchers.append(watcher)
@@ -118,7 +118,7 @@ class ClusterJobs(JobResources):
         place = path_of(names.API_VERSION, "generationjobs", resource.metadata.namespace)
         made = read_job(await self._cluster.create(place, _manifest(resource)))
         self._take(made)  # a cancel may be next
-        return job_of(made)
+        return resource_of(made)
 
     async def update(self, resource: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
         """Watchers are told of a job that was deleted meanwhile when the watch shows its end."""
@@ -148,7 +148,7 @@ class ClusterJobs(JobResources):
         except Gone:
             return None
         self._take(changed)
-        return job_of(changed)
+        return resource_of(changed)
 
     async def delete(self, key: Key, uid: str) -> bool:
         """The watch shows its end."""

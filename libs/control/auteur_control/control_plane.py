@@ -22,7 +22,7 @@ from auteur_control.errors import ResourceError
 from auteur_control.fair_queue import Limits
 from auteur_control.grants import Granter
 from auteur_control.housekeeping import EXPIRY_EVERY, TICK_EVERY, Housekeeping, Watched
-from auteur_control.loops import LATER, every
+from auteur_control.loops import LATER, Background, every
 from auteur_control.messaging import Messaging
 from auteur_control.orders import Orders
 from auteur_control.progress import PROGRESS_EVERY, ProgressWriter
@@ -114,7 +114,7 @@ class ControlPlane(JobWatcher):
         watched = Watched(jobs, carriers, fleet, self.accounting, self._dependents)
         self._housekeeping = Housekeeping(bus, clock, watched, self._orders, queue)
         self._catalogues = CataloguePublisher(bus, carriers)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def run(
         self,
@@ -225,9 +225,7 @@ class ControlPlane(JobWatcher):
             return
         log.error("reconcile failed", job=key[1], namespace=key[0], error=why, failures=failures, exc_info=error)
         if failures == _TOLD_AFTER:
-            task = asyncio.create_task(self._tell_stalled(key, repr(error)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._background.spawn(self._tell_stalled(key, repr(error)))
 
     async def _tell_stalled(self, key: Key, why: str) -> None:
         try:

@@ -4,8 +4,7 @@ durable, delivered again when it may succeed later, given up when it never will.
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
@@ -15,7 +14,7 @@ from auteur_contracts.events import Envelope
 from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report
 from auteur_control.claims import Claims
 from auteur_control.commands import Commands, Rest
-from auteur_control.loops import LATER
+from auteur_control.loops import LATER, Background
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reports import Reports
@@ -51,7 +50,7 @@ class Messaging:
         self._progress = progress
         self._queries = queries
         self._on_heartbeat = on_heartbeat
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._background = Background()
 
     async def subscribe(self) -> None:
         """From here on workers are heard and questions answered."""
@@ -144,15 +143,10 @@ class Messaging:
             await delivery.ack()
         else:
             if callable(rest):
-                self._spawn(self._settle(delivery, rest, _lose))
+                self._background.spawn(self._settle(delivery, rest, _lose))
             else:
                 await delivery.ack()
         return True
-
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _lose(delivery: Delivery, error: Exception) -> None:

@@ -1,14 +1,12 @@
 """What workers are told: orders of attempts, and that an attempt must stop. Both may be said again, harmlessly."""
 
-import asyncio
 import contextlib
-from collections.abc import Coroutine
-from typing import Any
 
 from auteur_contracts import subjects
 from auteur_contracts.errors import Unavailable
 from auteur_contracts.orders import Order
 from auteur_contracts.resources import GenerationJob
+from auteur_control.loops import Background
 from auteur_kit import trace
 from auteur_kit.bus import Bus
 
@@ -19,7 +17,7 @@ class Orders:
     def __init__(self, bus: Bus, boot: str) -> None:
         self._bus = bus
         self._boot = boot
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def put(self, job: GenerationJob, repeat: int = 0) -> None:
         """Offers the attempt to the pool's warm workers; the claim decides who executes it."""
@@ -28,7 +26,7 @@ class Orders:
             return
         order = Order.of(job, plan.pool, job.status.attempt)
         msg_id = f"{order.uid}-{order.attempt}-{self._boot}-{repeat}"
-        self._spawn(self._publish(order, msg_id, {trace.HEADER: trace.parent_of(job)}))
+        self._background.spawn(self._publish(order, msg_id, {trace.HEADER: trace.parent_of(job)}))
 
     async def _publish(self, order: Order, msg_id: str, headers: dict[str, str]) -> None:
         with contextlib.suppress(Unavailable):  # mended by the repeat of unclaimed orders
@@ -36,12 +34,7 @@ class Orders:
 
     def stop(self, uid: str, attempt: int) -> None:
         """Tells the worker at once; without this it would be told at its next heartbeat."""
-        self._spawn(self.say_stop(uid, attempt))
+        self._background.spawn(self.say_stop(uid, attempt))
 
     async def say_stop(self, uid: str, attempt: int) -> None:
         await self._bus.say(subjects.CancelSignal(uid, attempt), b"")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -24,11 +24,6 @@ def read_job(raw: Mapping[str, Any]) -> Read:
         return _malformed(raw, error)
 
 
-def job_of(read: Read) -> GenerationJob:
-    """As much of it as can be read."""
-    return read.resource if isinstance(read, Malformed) else read
-
-
 def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[GenerationJob]:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -42,8 +37,8 @@ def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[Gene
         resource_version=meta["resourceVersion"],
         labels={},
         annotations={},
-        creation_timestamp=_moment(meta.get("creationTimestamp")),
-        deletion_timestamp=_moment(meta.get("deletionTimestamp")),
+        creation_timestamp=moment(meta.get("creationTimestamp")),
+        deletion_timestamp=moment(meta.get("deletionTimestamp")),
     )
     try:
         status = GenerationJobStatus.model_validate(raw.get("status", {}))
@@ -53,5 +48,6 @@ def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[Gene
     return Malformed(job, Refusal(Reason.INVALID_REQUEST, said[:1000], where, "Delete it, and create it put right."))
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """RFC 3339, as in every time of an object."""
     return datetime.fromisoformat(text) if text else None

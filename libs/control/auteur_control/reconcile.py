@@ -18,6 +18,7 @@ from auteur_kit import trace
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_lifecycle import status as life
+from auteur_lifecycle.conditions import with_status
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.refusal import Refusal
 
@@ -76,15 +77,15 @@ class JobReconciler:
         status = self._next_status(job, now)
         if _knows_no_runner(status) and await self._carriers.learn_runners(job.metadata.namespace):
             status = self._next_status(job, now)
-        status = await self._carriers.observe(_with(job, status), now)
-        if life.ready_for_worker(_with(job, status)):
-            turn = self._take_turn(_with(job, status), now)
-            status = await self._carriers.start(_with(job, status), now) if isinstance(turn, Turn) else turn
+        status = await self._carriers.observe(with_status(job, status), now)
+        if life.ready_for_worker(with_status(job, status)):
+            turn = self._take_turn(with_status(job, status), now)
+            status = await self._carriers.start(with_status(job, status), now) if isinstance(turn, Turn) else turn
         else:
             self._accounting.stand_down(job.metadata.uid, job.key)
             if status.queue is not None:  # it stands in no queue any more
                 status = status.model_copy(update={"queue": None})
-        written = await self._jobs.update(job, life.recover(_with(job, status)))
+        written = await self._jobs.update(job, life.recover(with_status(job, status)))
         await self._carriers.remove_strays(written, job.status)
         self.set_timer(written)
 
@@ -92,9 +93,9 @@ class JobReconciler:
         """The status of a job that is about to be created: with a worker, if one is free."""
         now = self._clock()
         status = self._next_status(job, now)
-        if not life.ready_for_worker(_with(job, status)):
+        if not life.ready_for_worker(with_status(job, status)):
             return status
-        turn = self._take_turn(_with(job, status), now)
+        turn = self._take_turn(with_status(job, status), now)
         return status if isinstance(turn, Turn) else turn
 
     def _next_status(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
@@ -168,10 +169,6 @@ class JobReconciler:
         for key in self._accounting.give_turns():
             if key != without:
                 self._queue.add(key)
-
-
-def _with(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:
-    return job.model_copy(update={"status": status})
 
 
 def _knows_no_runner(status: GenerationJobStatus) -> bool:

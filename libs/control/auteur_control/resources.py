@@ -53,6 +53,11 @@ class Malformed(Generic[R]):
     refusal: Refusal
 
 
+def resource_of(read: R | Malformed[R]) -> R:
+    """As much of it as can be read."""
+    return read.resource if isinstance(read, Malformed) else read
+
+
 @dataclass(frozen=True)
 class Patch:
     """A change of what is wanted. Fields of the spec by their names in Python, annotations beside them."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
 
 from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
@@ -22,12 +21,6 @@ def valid(traceparent: str) -> bool:
 def trace_id(traceparent: str) -> str:
     """Empty for what is no traceparent."""
     return traceparent.split("-")[1] if valid(traceparent) else ""
-
-
-def headers_of(annotations: Mapping[str, str]) -> dict[str, str]:
-    """What messages about a job carry."""
-    parent = annotations.get(names.ANNOTATION_TRACEPARENT, "")
-    return {HEADER: parent} if valid(parent) else {}
 
 
 def parent_of(job: GenerationJob) -> str:

@@ -16,7 +16,18 @@ from pydantic_core import from_json
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.errors import Conflicted, Exists, Gone
 from auteur_control.kinds import Kind
-from auteur_control.resources import Expired, Key, Malformed, Patch, R, Resources, StatusT, Watcher, patched
+from auteur_control.resources import (
+    Expired,
+    Key,
+    Malformed,
+    Patch,
+    R,
+    Resources,
+    StatusT,
+    Watcher,
+    patched,
+    resource_of,
+)
 from auteur_engine.table import Row, Table
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
@@ -45,17 +56,18 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     def find(self, key: Key) -> R | None:
         """Memory first: it is ahead of the disk."""
-        known = self._live.get(key)
-        if known is None:
-            known = self._on_disk(key)
+        known = self._newest(key)
         return None if isinstance(known, Malformed) else known
+
+    def _newest(self, key: Key) -> R | Malformed[R] | None:
+        return self._live.get(key) or self._on_disk(key)
 
     def _on_disk(self, key: Key) -> R | Malformed[R] | None:
         text = self._table.find(self._kind.name, *key)
         if text is None:
             return None
         found = self._kind.read(from_json(text))
-        return None if _resource(found).metadata.uid in self._deleting else found
+        return None if resource_of(found).metadata.uid in self._deleting else found
 
     def live(self, key: Key) -> R | Malformed[R] | None:
         known = self._live.get(key)
@@ -76,8 +88,8 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             if found and (weight > most_bytes or len(found) == limit):
                 return found, True
             stored = self._kind.read(from_json(text))
-            newest = self.find(_resource(stored).key)
-            if newest is not None:
+            newest = self._live.get(resource_of(stored).key, stored)
+            if not isinstance(newest, Malformed) and newest.metadata.uid not in self._deleting:
                 found.append(newest)
         return found, False
 
@@ -92,8 +104,8 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         return [Expired((namespace, name), uid) for namespace, name, uid in rows]
 
     async def get(self, key: Key) -> R | None:
-        known = self._live.get(key) or self._on_disk(key)
-        return None if known is None else _resource(known)
+        known = self._newest(key)
+        return None if known is None else resource_of(known)
 
     def watch(self, watcher: Watcher[R, StatusT]) -> None:
         self._watchers.append(watcher)
@@ -105,7 +117,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     async def create(self, resource: R, first: Callable[[R], StatusT]) -> R:
         key = resource.key
-        if self._live.get(key) or self._on_disk(key):
+        if self._newest(key):
             raise Exists(f"create {'/'.join(key)}", "the name is taken")
         identity = {
             "uid": str(uuid.uuid4()),
@@ -117,10 +129,10 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     async def update(self, resource: R, status: StatusT) -> R:
         asked, uid = f"update {'/'.join(resource.key)}", resource.metadata.uid
-        known = self._live.get(resource.key) or self._on_disk(resource.key)
-        if known is None or _resource(known).metadata.uid != uid:
+        known = self._newest(resource.key)
+        if known is None or resource_of(known).metadata.uid != uid:
             raise Gone(asked, "it was deleted")
-        if _resource(known).metadata.resource_version != resource.metadata.resource_version:
+        if resource_of(known).metadata.resource_version != resource.metadata.resource_version:
             raise Conflicted(asked, "it has changed since")
         if status == resource.status and not isinstance(known, Malformed):
             return await self._pending_or(resource)
@@ -136,17 +148,17 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         return await self._commit(changed, None)
 
     async def delete(self, key: Key, uid: str) -> bool:
-        known = self._live.get(key) or self._on_disk(key)
-        if known is None or _resource(known).metadata.uid != uid:
+        known = self._newest(key)
+        if known is None or resource_of(known).metadata.uid != uid:
             return False
-        self._forget(_resource(known))
+        self._forget(resource_of(known))
         self._deleting.add(uid)
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         version = self._table.next_version()
 
         def on_commit() -> None:
             self._deleting.discard(uid)
-            self._tell(lambda watcher: watcher.on_deleted(_resource(known), version))
+            self._tell(lambda watcher: watcher.on_deleted(resource_of(known), version))
             if not gone.cancelled():
                 gone.set_result(None)
 
@@ -207,19 +219,15 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         )
 
     def _remember(self, read: R | Malformed[R]) -> None:
-        resource = _resource(read)
+        resource = resource_of(read)
         self._live[resource.key] = read
         self._keys[resource.metadata.uid] = resource.key
 
     def _forget(self, resource: R) -> None:
         self._keys.pop(resource.metadata.uid, None)
         known = self._live.get(resource.key)
-        if known is not None and _resource(known).metadata.uid == resource.metadata.uid:  # else another's name by now
+        if known is not None and resource_of(known).metadata.uid == resource.metadata.uid:  # else another's name by now
             del self._live[resource.key]
-
-
-def _resource(read: R | Malformed[R]) -> R:
-    return read.resource if isinstance(read, Malformed) else read
 
 
 def _with_metadata(resource: R, **fields: object) -> R:

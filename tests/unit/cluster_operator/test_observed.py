@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from auteur_contracts import names
-from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Cause, Pod, Terminated, batch_job_of, moment, pod_of
+from auteur_control.reading import moment
+from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Cause, Pod, Terminated, batch_job_of, pod_of
 from tests.unit.cluster_operator.making import (
     NOW,
     POD,
