@@ -6,13 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from auteur_contracts.documented import Documented
 
-class StrictModel(BaseModel):
+
+class StrictModel(Documented):
     """What a person wrote: an unknown field is a mistake worth telling them about."""
 
     model_config = ConfigDict(
@@ -23,11 +25,10 @@ class StrictModel(BaseModel):
         extra="forbid",
         frozen=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )
 
 
-class TolerantModel(BaseModel):
+class TolerantModel(Documented):
     """What a program of ours said, perhaps a newer one: fields we do not know are skipped, so versions can differ."""
 
     model_config = ConfigDict(
@@ -38,7 +39,6 @@ class TolerantModel(BaseModel):
         extra="ignore",
         frozen=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )
 
 

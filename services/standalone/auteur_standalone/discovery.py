@@ -17,13 +17,15 @@ from auteur_contracts.errors import InvalidRequest
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.private import for_strangers
 from auteur_lifecycle.capabilities import check_runner
-from auteur_standalone import registration
+from auteur_standalone import processes, registration
 from auteur_standalone.layout import Layout
 from auteur_standalone.registration import Launch, Origin, Registered, Unreadable
 from auteur_standalone.settings import Settings
 
 _SECONDS = 120.0
 """A first import on a cold disk takes its time."""
+_NICE = 5
+"""Whoever is asked stands back behind what is started meanwhile."""
 _CALL = ("-m", "auteur_runner")
 _ERROR = "error: "
 
@@ -55,6 +57,7 @@ async def ask(python: str, *words: str, directory: Path | None = None) -> str:
             stderr=subprocess.PIPE,
             cwd=directory,
             env=for_strangers(os.environ),
+            preexec_fn=processes.lowered(_NICE),
         )
     except OSError as error:
         raise InvalidRequest(f"{python} cannot be started: {error.strerror}") from error

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from auteur_kit.private import KEYS, without
-from auteur_kit.settings import StoreSettings
 from auteur_standalone import servers
 from auteur_standalone.config import USER, Config
 from auteur_standalone.layout import Layout
@@ -33,14 +32,6 @@ def nats_url(config: Config, settings: Settings) -> str:
 
 def store_url(config: Config, settings: Settings) -> str:
     return settings.store.url or f"http://{servers.LOOPBACK}:{config.ports.store.s3}"
-
-
-def store_settings(config: Config, settings: Settings) -> StoreSettings:
-    """How this process reaches the store, as the programs do."""
-    if settings.store.url:
-        return settings.store
-    own = {"url": store_url(config, settings), "access_key": USER, "secret_key": config.secrets.store}
-    return settings.store.model_copy(update=own)
 
 
 def environment_of(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from auteur_kit.logs import get_logger
 from auteur_standalone import logfiles
 from auteur_standalone.layout import Layout
-from auteur_standalone.processes import die_with_parent, kill_group, write_pid_file
+from auteur_standalone.processes import die_with_parent, kill_group, lowered, write_pid_file
 from auteur_standalone.restarts import Run, is_failing, restart_delay
 from auteur_standalone.stack import GRACE, Part
 from auteur_standalone.state import PartReport, PartState
@@ -123,7 +123,7 @@ class Keeper:
                 env=dict(self.part.env),
                 cwd=self.part.cwd,
                 start_new_session=True,
-                preexec_fn=die_with_parent(),
+                preexec_fn=lowered(self.part.nice, then=die_with_parent()),
             )
 
     async def _become_ready(self) -> None:

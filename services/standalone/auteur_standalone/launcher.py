@@ -199,7 +199,7 @@ def lateness(now: StackState | None) -> tuple[str, str]:
         if not part.name.startswith("runner-") and part.state not in _UP:
             return f"{part.name} is late", part.name
     if now.pending:
-        return f"it waits for {' and '.join(now.pending)}", SUPERVISOR
+        return f"it waits for {now.pending}", SUPERVISOR
     external = [part for part in now.parts if part.state is PartState.EXTERNAL]
     if external:
         servers = " and ".join(f"{part.name} at {part.address}" for part in external)

@@ -18,6 +18,18 @@ _PAUSE = 0.02
 _PROC = Path("/proc")
 
 
+def lowered(nice: int, then: Callable[[], None] | None = None) -> Callable[[], None]:
+    """A `preexec_fn` that takes `nice` steps back behind others who want the processor, before `then`."""
+    lower = os.nice
+
+    def step_back() -> None:
+        lower(nice)
+        if then is not None:
+            then()
+
+    return step_back
+
+
 def die_with_parent(by: signal.Signals = signal.SIGKILL) -> Callable[[], None] | None:
     """A `preexec_fn` after which the kernel sends the child `by` when the thread that started it ends; None where the
     system cannot do that (it is Linux's).

@@ -46,9 +46,9 @@ class StackState(BaseModel):
     parts: tuple[PartReport, ...] = ()
     runners: tuple[str, ...] = ()
     """Registered ones, whether this machine can serve them or not."""
-    pending: tuple[str, ...] = ()
-    """What has to be done once before the stack is complete, for people: while it is empty, all places were looked into
-    (`runners` names them all), and the store has its bucket."""
+    pending: str = ""
+    """What the stack waits for before it is complete, for people. Empty: all places were looked into, and `runners`
+    names all that were found."""
 
     def part(self, name: str) -> PartReport | None:
         return next((part for part in self.parts if part.name == name), None)

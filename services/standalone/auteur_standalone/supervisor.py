@@ -10,17 +10,16 @@ import signal
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from auteur_contracts.errors import Conflict, Unavailable
+from auteur_contracts.errors import Conflict
 from auteur_engine.machine import fits, gpu_memory_gigabytes
 from auteur_kit.logs import get_logger
 from auteur_standalone import config as configs
 from auteur_standalone import discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone.config import Config
-from auteur_standalone.environment import PartKind, store_settings
+from auteur_standalone.environment import PartKind
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import nats_answers, store_answers, url_answers
@@ -33,17 +32,10 @@ log = get_logger()
 
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
-_BUCKET_SECONDS = 0.2
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
+_DISCOVERY = "runners' environments, to say what they offer"
 _SERVICES_ONLY = "services only: run the rest in a terminal: auteur exec gateway, auteur exec RUNNER"
-
-
-class _StartupTask(StrEnum):
-    """What is done once after the start; the value is what `up` says that it waits for."""
-
-    BUCKET = "the store, to make its bucket"
-    RUNNERS = "runners' environments, to say what they offer"
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,7 @@ class Supervisor:
         self._agents: dict[str, Part] = {}
         self._gpu_memory: tuple[float, ...] = ()
         self._runners: tuple[str, ...] = ()
-        self._pending: tuple[_StartupTask, ...] = tuple(_StartupTask)
+        self._pending = _DISCOVERY
 
     def stop(self) -> None:
         self._stopping.set()
@@ -132,9 +124,7 @@ class Supervisor:
         processes.write_pid_file(self._layout.process(_SUPERVISOR), os.getpid())
         self._layout.address.write_text(f"{self._machine.url}\n")
         self._write_state()
-        tasks = [
-            asyncio.create_task(work) for work in (self._start(), self._make_bucket(), self._discover(), self._rotate())
-        ]
+        tasks = [asyncio.create_task(work) for work in (self._start(), self._discover(), self._rotate())]
         try:
             await self._until_stopped(tasks)
         finally:
@@ -175,28 +165,6 @@ class Supervisor:
         self._gpu_memory = await asyncio.to_thread(gpu_memory_gigabytes)
         # The workers too: a model's imports take longer than all else together, and agents wait for NATS by themselves.
         await self._watch_runners()
-
-    async def _make_bucket(self) -> None:
-        """Tries until it has succeeded: the store may still be starting, or be an external one that is away."""
-        from auteur_kit.store import Store  # noqa: PLC0415  half of this process's imports, which the servers' start hides
-
-        store = Store(store_settings(self._machine.config, self._machine.settings))
-        try:
-            while True:
-                try:
-                    await store.ensure_bucket()
-                except Unavailable as error:
-                    log.debug("bucket not created, retrying", why=error.message)
-                    await asyncio.sleep(_BUCKET_SECONDS)
-                else:
-                    break
-        finally:
-            store.close()
-        self._done(_StartupTask.BUCKET)
-
-    def _done(self, once: "_StartupTask") -> None:
-        self._pending = tuple(one for one in self._pending if one is not once)
-        self._write_state()
 
     def _add(self, part: Part) -> Keeper:
         keeper = Keeper(part, self._layout, probe_of(part, self._machine.config), self._write_state)
@@ -246,7 +214,8 @@ class Supervisor:
             for failed in failures:
                 log.warning("runner not available", runner=failed.name, why=failed.why)
         self._runners = tuple(entry.name for entry in registration.read_all(self._layout)[0])
-        self._done(_StartupTask.RUNNERS)
+        self._pending = ""
+        self._write_state()
 
     # ── housekeeping ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -271,7 +240,7 @@ class Supervisor:
                     notes=(*self._notes, *self._discovery_notes),
                     parts=reports,
                     runners=self._runners,
-                    pending=tuple(one.value for one in self._pending),
+                    pending=self._pending,
                 ),
             )
 

@@ -23,6 +23,38 @@ class Word(TolerantModel):
     two_words: int = 1
 
 
+class Place(StrictModel):
+    """Where it is."""
+
+    two_words: int = 1
+    """How far
+    away."""
+    plain: int = Field(2, description="Said in the field.")
+    bare: int = 3
+
+
+class Town(Place):
+    people: int = 4
+    """How many live there."""
+    where: Place = Place()
+    """Seen from here."""
+    bare: int = 5
+    """No longer bare."""
+
+
+@pytest.mark.parametrize("by_alias", [True, False])
+def test_what_stands_below_a_field_describes_it(by_alias: bool) -> None:  # noqa: FBT001
+    schema = Town.model_json_schema(by_alias=by_alias)
+    assert {name: field.get("description") for name, field in schema["properties"].items()} == {
+        "twoWords" if by_alias else "two_words": "How far\naway.",
+        "plain": "Said in the field.",
+        "bare": "No longer bare.",
+        "people": "How many live there.",
+        "where": "Seen from here.",
+    }
+    assert schema["$defs"]["Place"]["description"] == "Where it is."
+
+
 def test_a_person_is_told_about_an_unknown_field() -> None:
     with pytest.raises(ValidationError) as caught:
         Wish.model_validate({"twoWordz": 2})

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from auteur_kit.private import for_strangers
 from auteur_standalone.config import Config, Ports, Secrets
-from auteur_standalone.environment import PartKind, environment_of, store_settings
+from auteur_standalone.environment import PartKind, environment_of
 from auteur_standalone.layout import Layout
 from auteur_standalone.servers import StorePorts
 from auteur_standalone.settings import External, ExternalStore, Settings
@@ -102,5 +102,3 @@ def test_somebody_elses_servers_are_left_as_they_were_named() -> None:
     named = {"AUTEUR_NATS__URL": "nats://bus:4222", "AUTEUR_STORE__URL": "https://s3:443"}
     given = environment_of(PartKind.ENGINE, CONFIG, LAYOUT, EXTERNAL, named)
     assert {name: value for name, value in given.items() if "NATS" in name or "STORE" in name} == named
-    assert store_settings(CONFIG, EXTERNAL).url == "https://s3:443"
-    assert store_settings(CONFIG, OWN).secret_key.get_secret_value() == "store-pw"

@@ -55,8 +55,8 @@ def test_a_failing_part_is_told_with_its_last_words_and_a_failing_runner_hinders
             "engine",
         ),
         (
-            stack_with(nats=PartState.RUNNING).model_copy(update={"pending": ("the store, to make its bucket",)}),
-            "it waits for the store, to make its bucket",
+            stack_with(nats=PartState.RUNNING).model_copy(update={"pending": "runners' environments"}),
+            "it waits for runners' environments",
             "supervisor",
         ),
         (

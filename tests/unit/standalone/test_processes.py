@@ -82,6 +82,12 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
         wait_for(lambda: not processes.start_time(child), "the child to die with its parent")
 
 
+def test_who_is_started_a_step_back_has_a_lower_priority() -> None:
+    asked = (sys.executable, "-c", "import os; print(os.nice(0))")
+    told = subprocess.run(asked, preexec_fn=processes.lowered(5), capture_output=True, text=True, check=True)
+    assert int(told.stdout) == min(os.nice(0) + 5, 19)
+
+
 def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not processes.is_locked(path)
