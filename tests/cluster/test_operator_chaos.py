@@ -1,7 +1,7 @@
 """Whatever is killed, every job ends once: operators, NATS, the store, the API server.
 
 `AUTEUR_TEST_FULL=1` (`make chaos`) makes it thousands of jobs, ten kills and half minutes of silence; without it the
-same stories are told at a tenth of that.
+same stories are told at a tenth of that, but for those that `test_operator_replicas` tells at that size.
 """
 
 import asyncio
@@ -36,12 +36,13 @@ pytestmark = pytest.mark.chaos
 FULL = os.environ.get("AUTEUR_TEST_FULL") == "1"
 JOBS = 5000 if FULL else 400
 KILLS = 10 if FULL else 3
-LEADERS = 10 if FULL else 2
+LEADERS = 10
 SILENCE = 30.0 if FULL else 8.0
 PATIENCE = 1200.0 if FULL else 240.0
 HOME = "auteur"
 SPACES = ("film", "ads", "games")
 
+only_in_full = pytest.mark.skipif(not FULL, reason="at a small size test_operator_replicas tells it")
 FAILS_ONCE_IN = {"fails": End.FAIL, "vanishes": End.VANISH, "hangs": End.HANG}
 
 
@@ -227,6 +228,7 @@ async def _one_job_per_attempt(client: httpx.AsyncClient, items: list[dict[str, 
         assert int(number) <= attempts[uid], "nobody but the reconciler starts an attempt"
 
 
+@only_in_full
 @pytest.mark.timeout(LEADERS * 40 + 120)
 async def test_a_killed_leader_is_succeeded(studio: Studio, client: httpx.AsyncClient) -> None:
     """SIGKILL of the leader → the next job has its Job: within 15 s on a machine that has time, as is printed."""
@@ -298,12 +300,14 @@ async def test_a_part_that_goes_away_and_comes_back_costs_time_and_no_job(
     }
 
 
+@only_in_full
 @pytest.mark.timeout(400)
 async def test_who_has_nothing_to_do_writes_nothing(studio: Studio, client: httpx.AsyncClient) -> None:
     """Finished jobs, waiting jobs, and not one write but Leases."""
-    finished, waiting, seconds = (1000, 100, 120.0) if FULL else (100, 20, 20.0)
+    finished, waiting, seconds = 1000, 100, 120.0
     studio.plane.kubectl.apply(runner("works", HOME), runner("warm", HOME, end=End.HANG, tiers=[_WARM]))
-    replica = studio.operator(keep_finished_jobs="1d")
+    # A busy machine's API server may be silent for longer than a Lease usually lasts: that is another story.
+    replica = studio.operator(keep_finished_jobs="1d", lease_duration="10m", lease_renew_deadline="5m")
     replica.process.start()
     try:
         held, queued = range(waiting // 2), range(waiting - waiting // 2)

@@ -49,12 +49,14 @@ def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], aske
     layout.make()
     # A leftover that was killed just now may hold its port for another moment; nobody else's port is waited for.
     patience = _PORT_PATIENCE if _clear_leftovers(layout) else 0.0
-    config = configs.load(layout.config) or configs.generate(configs.draw_secret, ports.free_ports)
-    config = configs.moved(config, lambda port: not _free_soon(port, patience), ports.free_ports)
+    known = configs.load(layout.config)
+    wanted = asked_port or settings.gateway.port or (known.ports.gateway if known else configs.DEFAULT_GATEWAY_PORT)
+    draw_ports = partial(ports.free_ports, among=[port for port in ports.PORTS if port != wanted])
+    config = known or configs.generate(configs.draw_secret, draw_ports)
+    config = configs.moved(config, lambda port: port == wanted or not _free_soon(port, patience), draw_ports)
     if asked_port is not None:
         config = configs.with_gateway_port(config, asked_port)
     configs.save(layout.config, config)
-    wanted = asked_port or settings.gateway.port or config.ports.gateway
     free = _free_soon(wanted, patience, settings.gateway.host)
     port, notes = (
         (wanted, ()) if free else _other_gateway_port(settings.gateway.host, wanted, insist=asked_port is not None)
