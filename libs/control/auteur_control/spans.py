@@ -2,7 +2,10 @@
 telemetry is off.
 """
 
+from datetime import datetime
+
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
+from auteur_contracts.vocabulary import ConditionType
 from auteur_kit import telemetry, trace
 
 
@@ -13,7 +16,7 @@ def record_transition(before: GenerationJobStatus, job: GenerationJob) -> None:
         return
     attributes = telemetry.job_attributes(meta.namespace, meta.name, meta.uid, status.attempt)
     if status.dispatched and status.attempt > before.attempt and status.dispatch_time is not None:
-        since = before.retry_at or meta.creation_timestamp
+        since = waiting_since(before, meta.creation_timestamp)
         until = max(since, status.dispatch_time)
         telemetry.record("queued", parent=trace.parent_of(job), start=since, end=until, error="", **attributes)
     if status.finished and not before.finished and status.completion_time is not None:
@@ -25,3 +28,11 @@ def record_transition(before: GenerationJobStatus, job: GenerationJob) -> None:
             error=status.failure.message if status.failure else "",
             **attributes,
         )
+
+
+def waiting_since(status: GenerationJobStatus, created: datetime) -> datetime:
+    """When the wait of a job that is not dispatched began: at its creation, at the end of the pause before a retry, or
+    when its last attempt was taken from it.
+    """
+    held = status.condition(ConditionType.DISPATCHED)
+    return status.retry_at or (held.last_transition_time if held else created)

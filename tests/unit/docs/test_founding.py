@@ -49,7 +49,7 @@ def messages(union: object) -> set[str]:
 
 
 def has_function(name: str) -> bool:
-    sources = (CHECKOUT / "images" / "runners").glob("*/auteur_*/*.py")
+    sources = (path for path in (CHECKOUT / "images" / "runners").glob("*/**/*.py") if "tests" not in path.parts)
     return any(f'name = "{name}"' in path.read_text() for path in sources)
 
 
