@@ -15,7 +15,7 @@ from pathlib import Path
 
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
-from auteur_standalone import servers
+from auteur_standalone import certificates, servers
 from auteur_standalone.probes import get_store
 from auteur_standalone.processes import die_with_parent
 from tests.support.cluster import binaries
@@ -149,14 +149,15 @@ def store_server(folder: Path) -> tuple[ServerProcess, StoreSettings]:
     """A server, not yet started, and how to reach it."""
     ports = servers.StorePorts.of(free_ports(servers.StorePorts.count()))
     # A bucket takes some volumes of its own, and every test has a bucket of its own.
-    server = servers.StoreServer(ports, folder / "data", "auteur", "store-secret-key", max_volumes=1000)
+    server = servers.StoreServer(ports, folder / "data", folder / "tls", "auteur", "store-secret-key", max_volumes=1000)
     server.folder.mkdir(parents=True, exist_ok=True)
+    certificates.ensure(server.certificates)
     url = f"http://{servers.LOOPBACK}:{ports.s3}"
     process = ServerProcess(
         "weed",
         servers.store_argv(servers.find_binary("weed"), server),
         folder / "weed.log",
-        lambda: get_store(url, ports.master),
+        lambda: get_store(url, ports),
         env=servers.store_environment(server),
     )
     settings = {"url": url, "access_key": server.access_key, "secret_key": server.secret_key}

@@ -23,7 +23,9 @@ def nats_server(config: Config, layout: Layout) -> servers.NatsServer:
 
 
 def store_server(config: Config, layout: Layout) -> servers.StoreServer:
-    return servers.StoreServer(config.ports.store, layout.store, USER, config.secrets.store.get_secret_value())
+    return servers.StoreServer(
+        config.ports.store, layout.store, layout.store_certificates, USER, config.secrets.store.get_secret_value()
+    )
 
 
 def nats_url(config: Config, settings: Settings) -> str:

@@ -29,6 +29,10 @@ class Layout:
         return self.root / "s3"
 
     @property
+    def store_certificates(self) -> Path:
+        return self.root / "s3-tls"
+
+    @property
     def gateway_database(self) -> Path:
         return self.root / "gateway.db"
 

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import http.client
-import json
 from urllib.parse import urlsplit
+
+from auteur_standalone.servers import StorePorts
 
 _SECONDS = 2.0
 
@@ -28,26 +29,20 @@ async def url_answers(url: str) -> bool:
     return await asyncio.to_thread(get_ok, url)
 
 
-async def store_answers(url: str, master: int) -> bool:
-    return await asyncio.to_thread(get_store, url, master)
+async def store_answers(url: str, ports: StorePorts) -> bool:
+    return await asyncio.to_thread(get_store, url, ports)
 
 
-def get_store(url: str, master: int) -> bool:
-    """SeaweedFS, by its S3 and the port of its master. After a crash S3 says that it is well some seconds before the
+def get_store(url: str, ports: StorePorts) -> bool:
+    """SeaweedFS, by its S3 and its master. After a crash S3 says that it is well some seconds before the
     volumes are known, and until then answers every request for an object with an internal error.
     """
     if not get_ok(f"{url}/healthz"):
         return False
-    status, body = get(f"http://127.0.0.1:{master}/dir/status")
-    return status == 200 and knows_volumes(body)
-
-
-def knows_volumes(topology: bytes) -> bool:
-    """Whether the master's answer, whatever it is, lists a data center with volumes."""
-    try:
-        return bool(json.loads(topology)["Topology"]["DataCenters"])
-    except (ValueError, KeyError, TypeError):
-        return False
+    # Its page for people is all that the master still shows over HTTP. It names the volume server once that has told of
+    # its volumes.
+    status, page = get(f"http://127.0.0.1:{ports.master}/")
+    return status == 200 and f"127.0.0.1:{ports.volume}".encode() in page
 
 
 def get_ok(url: str) -> bool:

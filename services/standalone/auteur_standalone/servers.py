@@ -3,12 +3,15 @@
 Pure: callers write the files and start the programs.
 """
 
+import hmac
 import json
 import shutil
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+
+from auteur_standalone import certificates
 
 LOOPBACK = "127.0.0.1"
 
@@ -57,6 +60,8 @@ class StorePorts:
 class StoreServer:
     ports: StorePorts
     folder: Path
+    certificates: Path
+    """What its parts show each other: see `certificates`."""
     access_key: str
     secret_key: str
     max_volumes: int = 0
@@ -98,13 +103,15 @@ def nats_argv(binary: Path, config: Path) -> tuple[str, ...]:
 
 def store_argv(binary: Path, server: StoreServer) -> tuple[str, ...]:
     """`weed mini`: master, volume, filer and S3 in one process, on loopback, without what we do not use. Its reports
-    home (`master.telemetry`) are off.
+    home (`master.telemetry`) are off. Every user of the machine, and every web page that one of them looks at, reaches
+    loopback: but for S3, which asks for a key, nobody is answered over HTTP, and over gRPC only who has a certificate.
     """
     ports = server.ports
     return (
         str(binary),
         "-logtostderr=true",
         "mini",
+        "-disableHttp",
         f"-dir={server.folder}",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
@@ -134,8 +141,23 @@ def store_environment(server: StoreServer) -> dict[str, str]:
     """The keys become SeaweedFS's admin identity. Without the memory limit Go holds what it needs several times over;
     with half of it, it spends more time on collecting than on storing (1.2 ms for two objects became 7).
     """
+    shown = server.certificates
     return {
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "GOMEMLIMIT": "512MiB",
+        **{f"WEED_JWT_{key}": _derived(server.secret_key, key) for key in _SIGNING_KEYS},
+        "WEED_GRPC_CA": str(shown / certificates.AUTHORITY),
+        **{f"WEED_GRPC_{part}_CERT": str(shown / certificates.CERTIFICATE) for part in _GRPC_PARTS},
+        **{f"WEED_GRPC_{part}_KEY": str(shown / certificates.KEY) for part in _GRPC_PARTS},
     }
+
+
+_SIGNING_KEYS = ("SIGNING_KEY", "SIGNING_READ_KEY", "FILER_SIGNING_KEY", "FILER_SIGNING_READ_KEY")
+"""By which its parts believe each other over HTTP."""
+_GRPC_PARTS = ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "CLIENT")
+
+
+def _derived(secret: str, name: str) -> str:
+    """A secret of its own for each use, from the one that is kept."""
+    return hmac.new(secret.encode(), name.encode(), "sha256").hexdigest()

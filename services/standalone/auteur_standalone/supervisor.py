@@ -16,8 +16,8 @@ from pathlib import Path
 from auteur_contracts.errors import Conflict
 from auteur_engine.machine import fits, gpu_memory_gigabytes
 from auteur_kit.logs import get_logger
+from auteur_standalone import certificates, discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone import config as configs
-from auteur_standalone import discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone.config import Config
 from auteur_standalone.environment import PartKind
 from auteur_standalone.keeper import Keeper, Probe
@@ -63,6 +63,7 @@ def prepare(layout: Layout, settings: Settings, environ: Mapping[str, str], aske
     )
     machine = Machine(configs.with_gateway_port(config, port), layout, settings, environ)
     _write_private(layout.nats_config(), stack.nats_configuration(machine))
+    certificates.ensure(layout.store_certificates)
     return Prepared(machine, notes)
 
 
@@ -263,7 +264,7 @@ def probe_of(part: Part, config: Config) -> Probe | None:
         case PartKind.NATS:
             return partial(nats_answers, config.ports.nats)
         case PartKind.STORE:
-            return partial(store_answers, part.address, config.ports.store.master)
+            return partial(store_answers, part.address, config.ports.store)
         case PartKind.GATEWAY:
             return partial(url_answers, f"{part.address}/livez")
         case PartKind.ENGINE | PartKind.AGENT:

@@ -17,7 +17,7 @@ from auteur_standalone.servers import (
 )
 
 PORTS = StorePorts.of(range(9001, 9001 + StorePorts.count()))
-STORE = StoreServer(PORTS, Path("/data/s3"), "auteur", "secret")
+STORE = StoreServer(PORTS, Path("/data/s3"), Path("/data/s3-tls"), "auteur", "secret")
 
 
 def test_nats_listens_on_loopback_syncs_always_and_asks_for_a_password() -> None:
@@ -40,10 +40,12 @@ def test_nats_listens_on_loopback_syncs_always_and_asks_for_a_password() -> None
 
 def test_the_store_names_every_port_and_stays_on_loopback() -> None:
     argv = store_argv(Path("/bin/weed"), STORE)
-    assert argv[:4] == ("/bin/weed", "-logtostderr=true", "mini", "-dir=/data/s3")
+    assert argv[:3] == ("/bin/weed", "-logtostderr=true", "mini")
+    assert "-dir=/data/s3" in argv
     given = {word.partition("=")[2] for word in argv}
     assert {str(port) for port in PORTS.all()} <= given
     for word in (
+        "-disableHttp",
         "-ip.bind=127.0.0.1",
         "-master.telemetry=false",
         "-admin.ui=false",
@@ -64,3 +66,16 @@ def test_the_wheels_binaries_are_found_and_a_missing_one_says_what_to_install() 
     assert find_binary("weed").is_file()
     with pytest.raises(BinaryMissing, match=r"pip install 'auteur\[standalone\]'"):
         find_binary("no-such-server")
+
+
+def test_the_parts_of_the_store_know_each_other_by_certificate_and_by_keys_of_their_own() -> None:
+    given = store_environment(STORE)
+    assert given["WEED_GRPC_CA"] == "/data/s3-tls/ca.crt"
+    assert (given["WEED_GRPC_FILER_CERT"], given["WEED_GRPC_FILER_KEY"]) == (
+        "/data/s3-tls/store.crt",
+        "/data/s3-tls/store.key",
+    )
+    keys = [value for name, value in given.items() if name.startswith("WEED_JWT_")]
+    assert len(set(keys)) == 4
+    assert "secret" not in keys
+    assert keys == [value for name, value in store_environment(STORE).items() if name.startswith("WEED_JWT_")]
