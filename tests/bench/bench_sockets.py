@@ -87,6 +87,12 @@ def publish(nats: NatsSettings, load: Load, *, bare: bool) -> None:
     uvloop.run(run())
 
 
+async def make_streams(nats: NatsSettings) -> None:
+    """As the control plane does."""
+    async with Bus.connect(nats, name="bench", owns_streams=True) as bus:
+        await bus.ensure_streams()
+
+
 async def listen(port: int, nats: NatsSettings, load: Load, *, bare: bool) -> list[float]:
     """Ages of all deliveries, in milliseconds."""
     ages: list[float] = []
@@ -127,6 +133,7 @@ def main(load: Load) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server, nats = nats_server(Path(folder) / "nats")
         with started(server):
+            asyncio.run(make_streams(nats))
             for bare in (True, False, True, False):  # in turns: what else the machine does falls on both
                 (port,) = free_ports(1)
                 with started((bare_fanout if bare else gateway)(port, nats, Path(folder))):

@@ -29,7 +29,7 @@ class Burst(NamedTuple):
     """Milliseconds a job, of the process that did it."""
 
 
-def bench(fresh: Fresh, jobs: int = 5000, runs: int = _RUNS) -> list[Figure]:
+def bench(fresh: Fresh, jobs: int = 2000, runs: int = _RUNS) -> list[Figure]:
     bare: list[Burst] = []
     ours: list[Burst] = []
     writes: list[float] = []

@@ -9,7 +9,7 @@ from tests.bench.cluster.rig import Fresh, Rig, connected, namespace, put, watch
 from tests.bench.table import Figure, percentile
 from tests.support.cluster import operators
 
-_RATES = (25, 50)
+_RATES = (10, 25)
 _SECONDS = 30
 _PATIENCE = 60
 
