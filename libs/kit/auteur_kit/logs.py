@@ -1,8 +1,9 @@
 """Structured logs: constant messages with key-value facts, on stderr."""
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 def configure(settings: LogSettings, *, service: str) -> None:
     """Once, in `__main__`. The standard library's loggers (uvicorn, alembic) end in the same stream and form."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
+    stream = cast("TextIO", _Unfailing(sys.stderr))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -28,10 +30,10 @@ def configure(settings: LogSettings, *, service: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
@@ -44,6 +46,22 @@ def configure(settings: LogSettings, *, service: str) -> None:
     )
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+class _Unfailing:
+    """A line that cannot be written (a full disk, a reader that went away) is lost, and ends nothing else."""
+
+    def __init__(self, stream: "TextIO") -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def get_logger() -> "FilteringBoundLogger":

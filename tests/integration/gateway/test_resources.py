@@ -129,7 +129,8 @@ async def test_an_upload_is_an_input_and_an_output_is_a_link(
 async def test_health_says_what_each_part_does(light_gateway: Running, store: Store) -> None:
     reply = (await light_gateway.http.get("/health")).json()
     assert (reply["status"], reply["service"]) == ("healthy", "gateway")
-    assert reply["checks"] == dict.fromkeys(("api", "nats", "store", "database", "workspace"), "ok")
+    parts = ("api", "nats", "store", "database", "control_plane", "workspace")
+    assert reply["checks"] == dict.fromkeys(parts, "ok")
     for path in ("/livez", "/readyz"):
         answer = await light_gateway.http.get(path)
         assert (answer.status_code, answer.json()["status"]) == (200, "ok")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auteur_gateway.database.admission import Admission, Admissions, Admitted
@@ -50,6 +51,16 @@ class Database:
 
         await self._writer.change(both)
         self.relay.send(commands)
+
+    async def write_nothing(self) -> None:
+        """Raises Unavailable where the database does not take writes. A row is written as it was: a transaction that
+        changes nothing would not meet a full disk.
+        """
+        await self._writer.change(_rewrite_version)
+
+
+async def _rewrite_version(connection: AsyncConnection) -> None:
+    await connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
 
 @contextlib.asynccontextmanager

@@ -78,8 +78,15 @@ def _answer(response: Response, *, serves: bool) -> None:
 
 
 async def run_checks(ctx: Context) -> dict[str, str]:
-    essentials, store = await asyncio.gather(_essentials(ctx), check(ctx.store.check()))
-    return {"api": OK, **essentials, "store": store, "workspace": _workspace(ctx)}
+    essentials, writes, store, control_plane = await asyncio.gather(
+        _essentials(ctx),
+        check(ctx.database.write_nothing()),
+        check(ctx.store.check()),
+        check(ctx.projection.anti_entropy.control_plane.is_there()),
+    )
+    if essentials["database"] == OK:
+        essentials["database"] = writes
+    return {"api": OK, **essentials, "store": store, "control_plane": control_plane, "workspace": _workspace(ctx)}
 
 
 async def _essentials(ctx: Context) -> dict[str, str]:

@@ -42,6 +42,10 @@ class ControlPlane:
     async def list(self, question: ListJobs) -> ListedJobs:
         return ListedJobs.model_validate_json(await self._bus.request(self._subject, question))
 
+    async def is_there(self) -> None:
+        """Raises Unavailable where nobody answers."""
+        await self.list(ListJobs(limit=1))
+
 
 class AntiEntropy:
     def __init__(
@@ -56,7 +60,7 @@ class AntiEntropy:
     ) -> None:
         self._state = state
         self._archive = archive
-        self._control_plane = control_plane
+        self.control_plane = control_plane
         self._database = database
         self._commands = commands
         self._silence = silence.total_seconds()
@@ -95,7 +99,7 @@ class AntiEntropy:
         after, limit, known = "", PAGE, set[str]()
         while True:
             try:
-                listed = await self._control_plane.list(ListJobs(after=after, limit=limit))
+                listed = await self.control_plane.list(ListJobs(after=after, limit=limit))
             except AuteurError:
                 if limit == 1:
                     raise
@@ -133,7 +137,7 @@ class AntiEntropy:
             self._archive.wake()
 
     async def _ask_for(self, names: tuple[str, ...]) -> Sequence[Snapshot]:
-        listed = await self._control_plane.list(ListJobs(names=names))
+        listed = await self.control_plane.list(ListJobs(names=names))
         await self._take_in(listed.items)
         return listed.items
 
