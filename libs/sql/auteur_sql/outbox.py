@@ -49,9 +49,11 @@ class Outbox:
         if messages:
             await connection.execute(insert(self.table), [dict(vars(message)) for message in messages])
 
-    def unsent(self, created_before: datetime, limit: int = 1000) -> Select[Any]:
+    def unsent(self, created_before: datetime, after: int, limit: int = 1000) -> Select[Any]:
+        """By id, those behind `after`."""
         column = self.table.c
-        return select(self.table).where(column.created_at < created_before).order_by(column.id).limit(limit)
+        wanted = column.created_at < created_before, column.id > after
+        return select(self.table).where(*wanted).order_by(column.id).limit(limit)
 
     def remove(self, ids: Sequence[int]) -> Callable[[AsyncConnection], Awaitable[None]]:
         async def change(connection: AsyncConnection) -> None:

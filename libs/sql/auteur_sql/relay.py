@@ -49,6 +49,8 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        """What a process that ended left is first in its lanes: nothing that is committed from now on overtakes it."""
+        await self._take_up(timedelta(0))
         tasks = [asyncio.create_task(self._send_lane(lane), name="outbox lane") for lane in self._lanes]
         tasks += [asyncio.create_task(self._remove_sent(), name="outbox removal"), asyncio.create_task(self._sweep())]
         try:
@@ -94,12 +96,16 @@ class Relay:
             await asyncio.sleep(0.05)
 
     async def _sweep(self) -> None:
-        overdue = timedelta(0)  # at start every unsent row is of a process that ended
         while True:
-            try:
-                rows = await self._reader.rows(self._outbox.unsent(self._now() - overdue))
-                self.send([Message.of(row) for row in rows])
-            except AuteurError as error:
-                log.warning("outbox not swept", error=str(error))
-            overdue = _OVERDUE
             await asyncio.sleep(_SWEEP_SECONDS)
+            await self._take_up(_OVERDUE)
+
+    async def _take_up(self, overdue: timedelta) -> None:
+        """The oldest first, however many there are."""
+        before, last = self._now() - overdue, 0
+        try:
+            while rows := await self._reader.rows(self._outbox.unsent(before, last)):
+                self.send([Message.of(row) for row in rows])
+                last = rows[-1]["id"]
+        except AuteurError as error:
+            log.warning("outbox not swept", error=str(error))

@@ -30,6 +30,7 @@ class _Waiting:
     change: Change[Any] | None = None
     batch: Batch[Any, Any] | None = None
     item: Any = None
+    then: Callable[[Any], None] | None = None
     done: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -38,15 +39,16 @@ class Writer:
         self._engine = engine
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
 
-    async def change(self, change: Change[T]) -> T:
+    async def change(self, change: Change[T], then: Callable[[T], None] | None = None) -> T:
         """Returns after the commit. Raises what the change raised, Conflict where a constraint forbids it, and
-        Unavailable.
+        Unavailable. `then` is called with the answer as soon as it is committed, in the order of the commits, also
+        where whoever asked has gone: what must follow does not hang on their connection.
         """
-        return cast("T", await self._enqueue(_Waiting(change=change)))
+        return cast("T", await self._enqueue(_Waiting(change=change, then=then)))
 
-    async def add(self, batch: Batch[Item, T], item: Item) -> T:
+    async def add(self, batch: Batch[Item, T], item: Item, then: Callable[[T], None] | None = None) -> T:
         """As `change`, together with all other items that wait for the same `batch`: they share its queries."""
-        return cast("T", await self._enqueue(_Waiting(batch=batch, item=item)))
+        return cast("T", await self._enqueue(_Waiting(batch=batch, item=item, then=then)))
 
     async def _enqueue(self, waiting: _Waiting) -> Any:
         self._queue.put_nowait(waiting)
@@ -86,6 +88,7 @@ class Writer:
                 await self._write([waiting])
             return
         for waiting in group:
+            _follow(waiting, results[waiting])
             _settle(waiting, results[waiting])
 
 
@@ -105,6 +108,15 @@ async def _apply(connection: AsyncConnection, group: Sequence[_Waiting]) -> dict
             except AuteurError as error:
                 results[waiting] = error
     return results
+
+
+def _follow(waiting: _Waiting, result: Any) -> None:
+    if waiting.then is None or isinstance(result, BaseException):
+        return
+    try:
+        waiting.then(result)
+    except Exception:  # a fault of whoever asked must not end the one task that writes
+        log.exception("what follows a commit failed")
 
 
 def _settle(waiting: _Waiting, result: Any) -> None:

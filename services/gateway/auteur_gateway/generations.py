@@ -152,10 +152,12 @@ class Generations:
         check_size(commands[0])
         reply = created_reply(rows)
         answered = replace(key, reply=reply.model_dump_json()) if key else None
-        admitted = await self._database.admit(Admission(rows, commands, answered))
+        admitted = await self._database.admit(
+            Admission(rows, commands, answered),
+            then=lambda admitted: self._projection.track(rows, reused=admitted.reused),
+        )
         if admitted.reply is not None:
             return Created(CreatedGeneration.model_validate_json(admitted.reply), replayed=True)
-        self._projection.track(rows, reused=admitted.reused)
         return Created(reply, replayed=False)
 
     # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,8 +238,7 @@ class Generations:
         commands = [self._commands.make(name, Verb.DELETE, order)]
         if not found.seen.status.finished:
             commands.insert(0, self._commands.make(name, Verb.CANCEL, Cancel(by=by, request_id=row.request_id)))
-        await self._database.change(repository.mark_deleted(row), commands)
-        self._projection.forget(row)
+        await self._database.change(repository.mark_deleted(row), commands, then=lambda: self._projection.forget(row))
 
 
 def _new_name(spec: GenerationJobSpec) -> str:

@@ -97,6 +97,40 @@ async def test_what_is_queued_at_the_end_is_written(engines: Engines) -> None:
     assert await names(engines) == ["last"]
 
 
+async def test_what_follows_a_commit_follows_though_nobody_waits_for_it_any_more(
+    writer: Writer, engines: Engines
+) -> None:
+    begun, may_end, followed = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def slow(connection: AsyncConnection) -> None:
+        await connection.execute(insert(things), {"name": "first"})
+        begun.set()
+        await may_end.wait()
+
+    asking = asyncio.ensure_future(writer.change(slow, lambda _: followed.append("first")))
+    await begun.wait()
+    asking.cancel()  # as a connection that is closed right after it asked
+    await asyncio.gather(asking, return_exceptions=True)
+    may_end.set()
+    await writer.change(adds("second"), lambda _: followed.append("second"))
+    assert followed == await names(engines) == ["first", "second"]
+
+
+async def test_what_follows_is_left_out_where_nothing_was_committed_and_its_fault_is_nobody_elses(
+    writer: Writer, engines: Engines
+) -> None:
+    followed: list[str] = []
+
+    def fails(_: None) -> None:
+        raise ValueError("a fault of ours")
+
+    await writer.change(adds("a"), fails)
+    with pytest.raises(Conflict):
+        await writer.change(adds("a"), lambda _: followed.append("again"))
+    await writer.change(adds("b"))
+    assert (followed, await names(engines)) == ([], ["a", "b"])
+
+
 async def test_a_database_that_is_gone_is_unavailable_and_says_why(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     engines = open_engines(parse_url(f"sqlite:///{folder / 'x.db'}", "URL"))

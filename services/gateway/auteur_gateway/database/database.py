@@ -1,7 +1,7 @@
 """The gateway's database: what is read, what is written, and the commands that go with what is written."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,23 +34,33 @@ class Database:
     _writer: Writer
     _admissions: Admissions
 
-    async def admit(self, admission: Admission) -> Admitted:
-        """Returns after the commit. Raises Busy, Conflict (name or key taken), Unavailable."""
-        admitted = await self._writer.add(self._admissions, admission)
-        if admitted.reply is None:
-            self.relay.send(admission.commands)
-        return admitted
+    async def admit(self, admission: Admission, then: Callable[[Admitted], None]) -> Admitted:
+        """Returns after the commit. Raises Busy, Conflict (name or key taken), Unavailable. `then` is called for what
+        was admitted, before its commands are on their way.
+        """
 
-    async def change(self, change: Change | None, commands: Sequence[Message] = ()) -> None:
-        """Both or neither; returns after the commit, with the commands on their way."""
+        def committed(admitted: Admitted) -> None:
+            if admitted.reply is None:
+                then(admitted)
+                self.relay.send(admission.commands)
+
+        return await self._writer.add(self._admissions, admission, committed)
+
+    async def change(
+        self, change: Change | None, commands: Sequence[Message] = (), then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Both or neither; returns after the commit, with the commands on their way. `then` is called before."""
 
         async def both(connection: AsyncConnection) -> None:
             if change is not None:
                 await change(connection)
             await outbox.add(connection, commands)
 
-        await self._writer.change(both)
-        self.relay.send(commands)
+        def committed(_: None) -> None:
+            then()
+            self.relay.send(commands)
+
+        await self._writer.change(both, committed)
 
     async def write_nothing(self) -> None:
         """Raises Unavailable where the database does not take writes. A row is written as it was: a transaction that
