@@ -453,6 +453,50 @@ class ControlPlaneSuite(HoldsSuite):
         await worker.run_one()
         await has_phase(bus, "after", Phase.SUCCEEDED)
 
+    async def test_a_token_of_whatever_letters_is_a_wrong_token_and_holds_up_no_report(
+        self, bus: Bus, control: None, worker: ScriptedWorker
+    ) -> None:
+        await submit(bus, echo_job("forged", retries=0))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        await worker.report(order, "töken")
+        await worker.report(order, _token(grant))
+        await has_phase(bus, "forged", Phase.SUCCEEDED)
+
+    @pytest.mark.parametrize("wrong", [{"outputs": [{"name": "x.png", "bytes": 2**70}]}, {"outcome": "gone fishing"}])
+    async def test_a_report_that_cannot_be_read_ends_its_attempt_if_its_sender_is_believed(
+        self, bus: Bus, control: None, worker: ScriptedWorker, wrong: dict[str, object]
+    ) -> None:
+        await submit(bus, echo_job("odd", retries=0))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        await worker.say_of_its_end(order, {"token": "not the token", **wrong})
+        await worker.say_of_its_end(order, {"token": _token(grant), **wrong})
+        await has_phase(bus, "odd", Phase.FAILED)
+        found = await find(bus, "odd")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.reason is Reason.RESULT_MISSING
+        assert found.job.status.failures == 1
+        assert "It cannot be read: out" in found.job.status.failure.message
+        await submit(bus, echo_job("next"))
+        assert (await worker.run_one()).name == "next"
+
+    async def test_two_outputs_of_one_name_end_the_attempt(
+        self, bus: Bus, control: None, worker: ScriptedWorker
+    ) -> None:
+        await submit(bus, echo_job("twins", retries=0))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        assert isinstance(grant, Grant)
+        one = stored(grant, "image.png", "image/png")
+        await worker.report(order, grant.token, outputs=(one, one))
+        await has_phase(bus, "twins", Phase.FAILED)
+        found = await find(bus, "twins")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert found.job.status.failure.message == "Two outputs were reported under the name image.png."
+
     # ── what the shells once did each in its own way ──────────────────────────────────────────────────────────────
 
     async def test_the_job_of_a_worker_that_was_never_heard_before_its_claim_is_not_lost(

@@ -1,6 +1,7 @@
 """A worker and a gateway of few lines, which do as a test says: they speak the protocol, and nothing runs."""
 
 import asyncio
+import json
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,8 +193,14 @@ class ScriptedWorker:
             started_at=now,
             finished_at=now,
         )
+        await self.say_of_its_end(order, said.model_dump(mode="json", exclude_none=True))
+
+    async def say_of_its_end(self, order: Order, said: dict[str, object]) -> None:
+        """A report, whatever it is; the fields that name its attempt may be left out."""
+        identity = order.model_dump(mode="json", include={"namespace", "name", "uid", "attempt"})
+        data = json.dumps({**identity, "worker": self.name, **said}).encode()
         subject = subjects.ReportOf(order.pool, order.uid, order.attempt)
-        await self._bus.publish(subject, said, msg_id=f"{order.uid}-{order.attempt}-{uuid.uuid4().hex}")
+        await self._bus.publish(subject, data, msg_id=f"{order.uid}-{order.attempt}-{uuid.uuid4().hex}")
         self.state, self._busy_with = WorkerState.READY, ("", 0)
         await self.beat()
 

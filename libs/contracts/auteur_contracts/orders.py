@@ -102,8 +102,8 @@ class Outcome(StrEnum):
     """The worker drains and gives the attempt up: does not count as a failure."""
 
 
-class Report(TolerantModel):
-    """A worker's one durable word on how its attempt ended."""
+class ReportHead(TolerantModel):
+    """Whose report it is: what can be believed of one whose rest cannot be read."""
 
     namespace: str
     name: str
@@ -111,6 +111,11 @@ class Report(TolerantModel):
     attempt: int
     worker: str
     token: str
+
+
+class Report(ReportHead):
+    """A worker's one durable word on how its attempt ended."""
+
     outcome: Outcome
     outputs: tuple[Output, ...] = ()
     failure: Failure | None = None

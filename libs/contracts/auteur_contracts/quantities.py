@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
 
+MAX_INTEGER = 2**53 - 1
+"""What every reader of JSON holds exactly, and an API server's 64 bits as well."""
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h|d))+$"
 _WHOLE = re.compile(r"([0-9]+(ms|s|m|h|d))+")
 _PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")

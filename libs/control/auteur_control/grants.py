@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from auteur_contracts import names
-from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, InputLink, RefusalReason, Report
+from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, InputLink, RefusalReason, ReportHead
 from auteur_contracts.resources import GenerationJob, Output, PlannedInput
 from auteur_control.tokens import is_token, token_of
 from auteur_kit.store import Store
@@ -39,7 +39,7 @@ class Granter:
             node_id=job.metadata.annotations.get(names.ANNOTATION_NODE_ID, ""),
         )
 
-    def believes(self, said: Report, job: GenerationJob) -> bool:
+    def believes(self, said: ReportHead, job: GenerationJob) -> bool:
         """Whether the report comes from the worker that the attempt's claim was granted to."""
         return is_token(said.token, self.secret, said.uid, said.attempt, job.status.claim)
 

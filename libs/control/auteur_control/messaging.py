@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from auteur_contracts import subjects
 from auteur_contracts.commands import ListedJobs, ListJobs
 from auteur_contracts.events import Envelope
-from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report
+from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report, ReportHead
 from auteur_control.claims import Claims
 from auteur_control.commands import Commands, Rest
 from auteur_control.loops import LATER, Background
 from auteur_control.progress import ProgressWriter
 from auteur_control.queries import Queries
+from auteur_control.reading import first_finding
 from auteur_control.reports import Reports
 from auteur_kit import streams
 from auteur_kit.bus import Bus, Consumer, Delivery
@@ -114,7 +115,13 @@ class Messaging:
 
     async def _report(self, delivery: Delivery) -> None:
         with delivery.processing():
-            await self._reports.take(Report.model_validate_json(delivery.data))
+            try:
+                said = Report.model_validate_json(delivery.data)
+            except ValidationError as error:
+                head = ReportHead.model_validate_json(delivery.data)  # or nobody knows whose it is
+                await self._reports.take_unreadable(head, first_finding(error)[1])
+            else:
+                await self._reports.take(said)
 
     async def _settle(
         self,

@@ -25,9 +25,7 @@ def read_job(raw: Mapping[str, Any]) -> Read:
 
 
 def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[GenerationJob]:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    said = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    where, said = first_finding(error)
     meta = raw["metadata"]
     kept = ObjectMeta.model_construct(  # whoever stores it made sure of these
         name=meta["name"],
@@ -46,6 +44,13 @@ def _malformed(raw: Mapping[str, Any], error: ValidationError) -> Malformed[Gene
         status = GenerationJobStatus()
     job = GenerationJob.model_construct(metadata=kept, spec=GenerationJobSpec(), status=status)
     return Malformed(job, Refusal(Reason.INVALID_REQUEST, said[:1000], where, "Delete it, and create it put right."))
+
+
+def first_finding(error: ValidationError) -> tuple[str, str]:
+    """The field, and what is wrong with it as a sentence. Without what was sent: it may be a secret, or long."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return where, f"{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def moment(text: str | None) -> datetime | None:

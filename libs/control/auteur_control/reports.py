@@ -1,8 +1,9 @@
 """Workers' reports: each is believed once, from the worker that the claim was granted to, while its attempt runs."""
 
-from auteur_contracts.orders import Report
+from auteur_contracts.orders import Report, ReportHead
 from auteur_contracts.resources import Failure, GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Reason
+from auteur_control.errors import Invalid
 from auteur_control.grants import Granter
 from auteur_control.resources import JobResources
 from auteur_kit.clock import Clock
@@ -30,13 +31,36 @@ class Reports:
             return job.status if taken is None else self._decide(said, job)
 
         async with self._jobs.hold(key):
-            await self._jobs.change(key, decide)
+            try:
+                await self._jobs.change(key, decide)
+            except Invalid as error:  # it will be no other the next time
+                why = f"It cannot be kept: {error.said}"
+                await self._jobs.change(key, lambda job: self._refuse(said, job, why))
+                return
         if taken is not None:
             self._estimates.learn(taken, said)
 
-    def _is_believed(self, said: Report, job: GenerationJob) -> bool:
+    async def take_unreadable(self, said: ReportHead, why: str) -> None:
+        """Its attempt has ended, and nobody can say how."""
+        key = (said.namespace, said.name)
+        async with self._jobs.hold(key):
+            await self._jobs.change(key, lambda job: self._refuse(said, job, f"It cannot be read: {why}"))
+
+    def _refuse(self, said: ReportHead, job: GenerationJob, why: str) -> GenerationJobStatus:
+        if not self._is_believed(said, job):
+            return job.status
+        log.warning("report refused", job=said.name, attempt=said.attempt, why=why)
+        told = f"The worker's report of its end is refused. {why}"[:2048]
+        return self._fail(job, Reason.RESULT_MISSING, told)
+
+    def _fail(self, job: GenerationJob, reason: Reason, message: str) -> GenerationJobStatus:
+        now = self._clock()
+        failure = Failure(fault=Fault.PLATFORM, reason=reason, message=message)
+        return life.fail_attempt(life.paid_until(job, now), failure, now)
+
+    def _is_believed(self, said: ReportHead, job: GenerationJob) -> bool:
         if job.metadata.uid != said.uid or not life.is_current(job, said.attempt):
-            log.info("late report ignored", job=said.name, attempt=said.attempt, outcome=said.outcome.value)
+            log.info("late report ignored", job=said.name, attempt=said.attempt)
             return False
         if not self._granter.believes(said, job):
             log.warning("report with a wrong token ignored", job=said.name, worker=said.worker)
@@ -52,5 +76,4 @@ class Reports:
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             log.exception("report cannot be taken in", job=said.name)
             message = f"Its report cannot be taken in, by a fault of Auteur: {error!r}"[:2048]
-            failure = Failure(fault=Fault.PLATFORM, reason=Reason.PLATFORM_FAILED, message=message)
-            return life.fail_attempt(job, failure, self._clock())
+            return self._fail(job, Reason.PLATFORM_FAILED, message)

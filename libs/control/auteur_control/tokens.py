@@ -10,4 +10,5 @@ def token_of(secret: bytes, uid: str, attempt: int, nonce: str) -> str:
 
 
 def is_token(token: str, secret: bytes, uid: str, attempt: int, nonce: str) -> bool:
-    return hmac.compare_digest(token, token_of(secret, uid, attempt, nonce))
+    """Bytes are compared: of text the function takes ASCII only, and a token may be anything that a stranger sends."""
+    return hmac.compare_digest(token.encode(), token_of(secret, uid, attempt, nonce).encode())

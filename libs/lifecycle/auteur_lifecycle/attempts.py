@@ -139,8 +139,8 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
     """The worker's last word. The caller has checked that it is the worker's."""
     if not is_current(job, said.attempt):
         return job.status
-    if (misplaced := _misplaced(job, said)) is not None:
-        return fail_attempt(paid(job, said), misplaced, now)
+    if (why := _unacceptable(job, said)) is not None:
+        return fail_attempt(paid(job, said), failure_of(Fault.PLATFORM, Reason.RESULT_MISSING, why), now)
     match said.outcome:
         case Outcome.SUCCEEDED:
             return _succeeded(paid(job, said), said, now)
@@ -156,8 +156,11 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
             return fail_attempt(paid(job, said), failure, now)
 
 
-def _misplaced(job: GenerationJob, said: Report) -> Failure | None:
-    """Outputs must lie under the attempt's own prefix."""
+def _unacceptable(job: GenerationJob, said: Report) -> str | None:
+    """Outputs have a name each, and lie under the attempt's own prefix."""
+    called = [output.name for output in said.outputs]
+    if twice := next((name for name in called if called.count(name) > 1), None):
+        return f"Two outputs were reported under the name {twice}."
     own = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, said.attempt)
     for output in said.outputs:
         try:
@@ -165,8 +168,7 @@ def _misplaced(job: GenerationJob, said: Report) -> Failure | None:
         except ValueError:
             key = ""
         if names.AttemptPrefix.parse(key) != own:
-            told = f"Output {output.name} was reported outside of its attempt's storage."
-            return failure_of(Fault.PLATFORM, Reason.RESULT_MISSING, told)
+            return f"Output {output.name} was reported outside of its attempt's storage."
     return None
 
 

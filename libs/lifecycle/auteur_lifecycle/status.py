@@ -53,6 +53,7 @@ __all__ = [
     "look_again_at",
     "lose",
     "next_status",
+    "paid_until",
     "progress",
     "ready_for_worker",
     "recover",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from auteur_contracts import names
-from auteur_contracts.orders import Order, Outcome, TerminationMessage
+from auteur_contracts.orders import Grant, Order, Outcome, TerminationMessage
 from auteur_contracts.resources import Warm
 from auteur_contracts.vocabulary import ConditionType, Phase, Reason
 from auteur_control.errors import Unreachable
@@ -15,7 +15,7 @@ from auteur_kit.store import Store
 from auteur_operator.cluster import path_of
 from tests.support.control_suite import ControlPlaneSuite, has_phase
 from tests.support.memory_objects import Json
-from tests.support.scripted import ECHO, echo_job, find, submit
+from tests.support.scripted import ECHO, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import OnACluster, Shell
 from tests.support.waiting import eventually
 
@@ -26,6 +26,21 @@ class TestOnACluster(ControlPlaneSuite):
         made = OnACluster(nats_settings, store, store_settings)
         made.offer(ECHO)
         return made
+
+    async def test_an_end_that_the_api_server_refuses_to_keep_is_a_failed_attempt(
+        self, bus: Bus, shell: OnACluster, control: None, worker: ScriptedWorker
+    ) -> None:
+        await submit(bus, echo_job("refused", retries=0))
+        order = await worker.order()
+        grant = await worker.claim(order)
+        assert isinstance(grant, Grant)
+        shell.cluster.refuse("update", "generationjobs/status", 422, "status.outputs[0].name: Duplicate value")
+        await worker.report(order, grant.token)
+        await has_phase(bus, "refused", Phase.FAILED)
+        found = await find(bus, "refused")
+        assert found is not None
+        assert found.job.status.failure is not None
+        assert "Duplicate value" in found.job.status.failure.message
 
 
 # ── pods of one attempt, where no workers are kept warm ───────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
 from auteur_contracts.model import Params, StrictModel, TolerantModel
 from auteur_contracts.names import API_VERSION, DEFAULT_PROJECT
 from auteur_contracts.quantities import (
+    MAX_INTEGER,
     MAX_OUTPUTS,
     MAX_WARNINGS,
     Duration,
@@ -124,11 +125,11 @@ class Output(TolerantModel):
     """What it is, such as image/png."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", max_length=64)
     """Of its content."""
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, le=MAX_INTEGER)
     """Its size."""
-    width: int | None = None
+    width: int | None = Field(None, le=MAX_INTEGER)
     """Pixels."""
-    height: int | None = None
+    height: int | None = Field(None, le=MAX_INTEGER)
     """Pixels."""
     seconds: float | None = None
     """Playing time."""
@@ -141,9 +142,9 @@ class Progress(TolerantModel):
     """What the function is doing now, in its own words: `loading model`, `denoise`."""
     fraction: float = Field(0, ge=0, le=1)
     """Of the whole attempt. Never falls within one attempt."""
-    step: int | None = Field(None, ge=0)
+    step: int | None = Field(None, ge=0, le=MAX_INTEGER)
     """Steps done in this phase, where the function counts them."""
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=MAX_INTEGER)
     """Steps of this phase."""
     eta_seconds: float | None = Field(None, ge=0)
     """Until the attempt ends, guessed from how fast it went so far."""

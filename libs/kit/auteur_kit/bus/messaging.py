@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError, NoRespondersError
 from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import KeyNotFoundError, NotFoundError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from auteur_contracts.errors import AuteurError, Code, Unavailable
 from auteur_contracts.events import Envelope
@@ -44,6 +44,8 @@ class Listener:
 
 class Bus(Connection):
     """A connection, and what we say and hear over it."""
+
+    _unreadable = 0
 
     # ── saying ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,6 +137,8 @@ class Bus(Connection):
         async def on_message(message: Msg) -> None:
             try:
                 await handle(message.subject, message.data)
+            except ValidationError as error:
+                self._tell_unreadable(message.subject, error)
             except Exception:  # the outermost loop of a subscription: one bad message must not end it
                 log.exception("listener failed", subject=message.subject)
 
@@ -148,6 +152,8 @@ class Bus(Connection):
             try:
                 with spans.of_answer(message.subject, (message.headers or {}).get(trace.HEADER, "")):
                     await message.respond(encode(await handle(message.subject, message.data)))
+            except ValidationError as error:
+                self._tell_unreadable(message.subject, error)
             except Exception:  # as above
                 log.exception("request failed", subject=message.subject)
 
@@ -157,6 +163,12 @@ class Bus(Connection):
             task.add_done_callback(tasks.discard)
 
         return await self._subscribe(subject, on_message)
+
+    def _tell_unreadable(self, subject: str, error: ValidationError) -> None:
+        """The first, the tenth, the hundredth, …: nobody fills a disk with what we say of their nonsense."""
+        self._unreadable += 1
+        if f"{self._unreadable}".strip("0") == "1":
+            log.warning("message not understood", subject=subject, error=str(error)[:300], until_now=self._unreadable)
 
     async def _subscribe(self, subject: object, on_message: Callable[[Msg], Awaitable[None]]) -> Listener:
         """The server knows of the subscription when this returns (or will after a reconnect)."""
