@@ -158,9 +158,6 @@ def report(job: GenerationJob, said: Report, now: datetime) -> GenerationJobStat
 
 def _unacceptable(job: GenerationJob, said: Report) -> str | None:
     """Outputs have a name each, and lie under the attempt's own prefix."""
-    called = [output.name for output in said.outputs]
-    if twice := next((name for name in called if called.count(name) > 1), None):
-        return f"Two outputs were reported under the name {twice}."
     own = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, said.attempt)
     for output in said.outputs:
         try:
@@ -169,7 +166,9 @@ def _unacceptable(job: GenerationJob, said: Report) -> str | None:
             key = ""
         if names.AttemptPrefix.parse(key) != own:
             return f"Output {output.name} was reported outside of its attempt's storage."
-    return None
+    called = [output.name for output in said.outputs]
+    twice = next((name for name in called if called.count(name) > 1), None)
+    return f"Two outputs were reported under the name {twice}." if twice else None
 
 
 def paid(job: GenerationJob, said: Report) -> GenerationJob:
