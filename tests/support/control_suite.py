@@ -4,6 +4,7 @@ the protocol, and nothing runs. Every shell passes this suite; what one of them 
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -481,6 +482,19 @@ class ControlPlaneSuite(HoldsSuite):
         assert "It cannot be read: out" in found.job.status.failure.message
         await submit(bus, echo_job("next"))
         assert (await worker.run_one()).name == "next"
+
+    async def test_a_claim_that_cannot_be_kept_is_refused_and_the_attempt_is_left_to_others(
+        self, bus: Bus, control: None, worker: ScriptedWorker
+    ) -> None:
+        await submit(bus, echo_job("named"))
+        order = await worker.order()
+        asked = order.model_dump(mode="json", include={"namespace", "name", "uid", "attempt"})
+        data = json.dumps({**asked, "worker": "w" * 129, "nonce": "n"}).encode()
+        refused = ClaimRefused.model_validate_json(await bus.request(subjects.Claim(order.namespace), data))
+        assert refused.message == "The claim cannot be read: worker: String should have at most 128 characters"
+        grant = await worker.claim(order)
+        await worker.report(order, _token(grant))
+        await has_phase(bus, "named", Phase.SUCCEEDED)
 
     async def test_two_outputs_of_one_name_end_the_attempt(
         self, bus: Bus, control: None, worker: ScriptedWorker

@@ -42,7 +42,7 @@ class ClaimRequest(TolerantModel):
     name: str
     uid: str
     attempt: int
-    worker: str
+    worker: str = Field(max_length=128)
     nonce: str = Field(max_length=64)
     """Drawn by the worker once an attempt, and kept until it is granted or refused, however often the order is
     delivered: asking again with the same nonce is the same claim (its reply was lost), with another one it is a second

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from auteur_contracts import subjects
 from auteur_contracts.commands import ListedJobs, ListJobs
 from auteur_contracts.events import Envelope
-from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, Report, ReportHead
+from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, RefusalReason, Report, ReportHead
 from auteur_control.claims import Claims
 from auteur_control.commands import Commands, Rest
 from auteur_control.loops import LATER, Background
@@ -78,7 +78,12 @@ class Messaging:
         self._progress.hear(Envelope.model_validate_json(data))
 
     async def _answer_claim(self, _subject: str, data: bytes) -> Grant | ClaimRefused:
-        return await self._claims.answer(ClaimRequest.model_validate_json(data))
+        try:
+            request = ClaimRequest.model_validate_json(data)
+        except ValidationError as error:
+            said = f"The claim cannot be read: {first_finding(error)[1]}"
+            return ClaimRefused(reason=RefusalReason.UNKNOWN, message=said)
+        return await self._claims.answer(request)
 
     async def _answer_list(self, subject: str, data: bytes) -> ListedJobs:
         asked = subjects.parse(subject)

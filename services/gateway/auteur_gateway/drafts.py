@@ -21,7 +21,7 @@ from auteur_contracts.resources import (
 )
 from auteur_contracts.vocabulary import ApiStatus, Quality
 from auteur_contracts.web.http import CreatedGeneration, CreateGeneration, GenerationInput
-from auteur_gateway.database.tables import JobRow
+from auteur_gateway.database.tables import JobRow, document
 from auteur_sql.outbox import Message
 from auteur_web.errors import of_pydantic
 
@@ -94,6 +94,11 @@ def metadata_of(
 
 
 def row_of(job: GenerationJob, row_id: int, now: datetime) -> JobRow:
+    """Raises InvalidRequest where it could not be read again: copies of models are not validated."""
+    try:
+        GenerationJob.model_validate_json(document(job))
+    except ValidationError as error:
+        raise of_pydantic(error) from error
     return JobRow(
         id=row_id,
         deleted_id=0,

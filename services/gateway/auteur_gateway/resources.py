@@ -73,6 +73,8 @@ class Resources:
             job = GenerationJob.model_validate({key: value for key, value in document.items() if key != "status"})
         except ValidationError as error:
             raise of_pydantic(error) from error
+        if too_much := job.metadata.excess():
+            raise InvalidRequest(too_much, field=too_much.partition(":")[0])
         if job.metadata.name != name:
             raise InvalidRequest(
                 f'metadata.name is "{job.metadata.name}" but the address says "{name[:100]}"', field="metadata.name"

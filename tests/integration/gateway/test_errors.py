@@ -72,7 +72,7 @@ async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Runnin
     document = {"metadata": {"name": "star", "annotations": notes}, "spec": {"params": {"prompt": "a star"}}}
     answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
     assert (answer.status_code, error_of(answer)["details"]["field"]) == (422, "metadata.annotations")
-    assert "annotations have 270054 bytes together and may have 262144" in error_of(answer)["message"]
+    assert "annotations: they have 270054 bytes together and may have 258048" in error_of(answer)["message"]
 
     control.offer(echo_runner(longest_prompt=2**20))
     runners = light_gateway.context.catalogue.runners
@@ -82,8 +82,10 @@ async def test_a_job_that_no_message_could_hold_is_refused(light_gateway: Runnin
     assert "large data belongs into files" in error_of(answer)["message"]
 
     # Each part as large as it may be: together they are more than a message holds.
-    notes = {f"note-{number}": "x" * 32_750 for number in range(8)}
-    document = {"metadata": {"name": "star", "annotations": notes}, "spec": {"params": {"prompt": "x" * 131_050}}}
+    notes = {f"note-{number}": "x" * 32_200 for number in range(8)}
+    labels = {f"{'label' * 10}-{number}": "x" * 63 for number in range(64)}
+    metadata = {"name": "star", "annotations": notes, "labels": labels}
+    document = {"metadata": metadata, "spec": {"params": {"prompt": "x" * 131_050}}}
     answer = await light_gateway.http.put("/v1/resources/GenerationJob/star", json=document)
     assert (answer.status_code, error_of(answer)["code"]) == (413, "too_large")
     assert "may have 384; upload large things" in error_of(answer)["message"]

@@ -14,6 +14,7 @@ from auteur_contracts.resources import (
     GenerationJob,
     GenerationJobStatus,
     JobInput,
+    ObjectMeta,
     OutputOf,
     Progress,
     QueueStatus,
@@ -118,6 +119,24 @@ def test_a_name_that_no_pod_could_have_is_refused(name: str) -> None:
 )
 def test_a_mistake_around_the_spec_is_named_too(document: dict[str, Any], field: str) -> None:
     assert fields_at_fault(document) == [field]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [
+        ({}, ""),
+        ({"labels": dict.fromkeys(map(str, range(64)), "x")}, ""),
+        ({"labels": dict.fromkeys(map(str, range(65)), "x")}, "metadata.labels: there are 65 and may be 64"),
+        (
+            {"annotations": {"a": "x" * 258048}},
+            "metadata.annotations: they have 258049 bytes together and may have 258048",
+        ),
+    ],
+)
+def test_what_is_asked_for_leaves_room_and_what_is_there_is_read_whatever_it_has(
+    metadata: dict[str, dict[str, str]], why: str
+) -> None:
+    assert ObjectMeta.model_validate({"name": "demo-1", **metadata}).excess() == why
 
 
 def test_metadata_may_hold_what_api_servers_add() -> None:

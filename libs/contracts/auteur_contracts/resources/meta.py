@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from auteur_contracts.model import TolerantModel
 from auteur_contracts.names import DEFAULT_NAMESPACE
@@ -12,32 +12,37 @@ from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Reason
 
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
 
-MAX_ANNOTATION_BYTES = 256 * 1024
-
-
-def _bounded(annotations: dict[str, str]) -> dict[str, str]:
-    """As an API server has it: names and values together."""
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in annotations.items())
-    if size > MAX_ANNOTATION_BYTES:
-        raise ValueError(f"annotations have {size} bytes together and may have {MAX_ANNOTATION_BYTES}")
-    return annotations
-
-
-Annotations = Annotated[dict[str, str], AfterValidator(_bounded)]
+_MOST_ENTRIES = 64
+_MOST_ANNOTATION_BYTES = 252 * 1024
+"""An API server takes 256 KiB, with what we add."""
 
 
 class ObjectMeta(TolerantModel):
-    """Tolerant, not strict: kubectl and API servers add fields that are none of our business."""
+    """Tolerant, not strict: kubectl and API servers add fields that are none of our business. Labels and annotations
+    are not bounded: one more on a job that is there must not make it unreadable. `excess` bounds what is asked for.
+    """
 
     name: JobName
     namespace: Label = DEFAULT_NAMESPACE
     uid: str = ""
     generation: int = 1
     resource_version: str = ""
-    labels: dict[str, LabelValue] = Field(default_factory=dict, max_length=64)
-    annotations: Annotations = Field(default_factory=dict, max_length=64)
+    labels: dict[str, LabelValue] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+
+    def excess(self) -> str:
+        """What is too much in metadata that a person wrote, in a sentence; empty where nothing is. There is room left
+        for what we add, and on a cluster for what others do.
+        """
+        for what, entries in (("labels", self.labels), ("annotations", self.annotations)):
+            if len(entries) > _MOST_ENTRIES:
+                return f"metadata.{what}: there are {len(entries)} and may be {_MOST_ENTRIES}"
+        size = sum(len(name.encode()) + len(value.encode()) for name, value in self.annotations.items())
+        if size > _MOST_ANNOTATION_BYTES:
+            return f"metadata.annotations: they have {size} bytes together and may have {_MOST_ANNOTATION_BYTES}"
+        return ""
 
 
 class Condition(TolerantModel):

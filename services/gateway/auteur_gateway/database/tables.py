@@ -4,13 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import BigInteger, Column, Index, RowMapping, String, Table, Text, UniqueConstraint
 
-from auteur_contracts.resources import GenerationJob, GenerationJobStatus
-from auteur_contracts.vocabulary import ApiStatus
+from auteur_contracts import names
+from auteur_contracts.resources import GenerationJob, GenerationJobSpec, GenerationJobStatus, ObjectMeta
+from auteur_contracts.vocabulary import ApiStatus, Reason
+from auteur_kit.logs import get_logger
+from auteur_lifecycle.refusal import Refusal
+from auteur_lifecycle.status import refuse
 from auteur_sql.outbox import Outbox
 from auteur_sql.tables import Moment, new_metadata
 
+log = get_logger()
 metadata = new_metadata()
 
 jobs = Table(
@@ -76,6 +82,7 @@ class JobRow:
 
     @classmethod
     def of(cls, row: RowMapping) -> "JobRow":
+        """A row that cannot be read, by another version say, is shown as what can be read of it: the others are."""
         return cls(
             id=row["id"],
             deleted_id=row["deleted_id"],
@@ -83,8 +90,8 @@ class JobRow:
             request_id=row["request_id"],
             state=ApiStatus(row["state"]),
             version=row["version"],
-            job=GenerationJob.model_validate_json(row["job"]),
-            status=GenerationJobStatus.model_validate_json(row["status"]),
+            job=_job_in(row),
+            status=_status_in(row),
             created_at=row["created_at"],
         )
 
@@ -107,6 +114,40 @@ class JobRow:
             "created_at": self.created_at,
             "finished_at": self.status.completion_time if self.finished else None,
         }
+
+
+def _job_in(row: RowMapping) -> GenerationJob:
+    try:
+        return GenerationJob.model_validate_json(row["job"])
+    except ValidationError as error:
+        _tell_unreadable(row, "job", error)
+        meta = ObjectMeta(
+            name=row["name"],
+            namespace=row["namespace"],
+            uid=row["uid"],
+            annotations={names.ANNOTATION_REQUEST_ID: row["request_id"]},
+            creation_timestamp=row["created_at"],
+        )
+        return GenerationJob(metadata=meta, spec=GenerationJobSpec(function=row["function"], project=row["project"]))
+
+
+def _status_in(row: RowMapping) -> GenerationJobStatus:
+    """Of a job that is not finished the control plane is asked anew; of one that is nobody knows more."""
+    try:
+        return GenerationJobStatus.model_validate_json(row["status"])
+    except ValidationError as error:
+        _tell_unreadable(row, "status", error)
+        if not ApiStatus(row["state"]).finished:
+            return GenerationJobStatus()
+        why = Refusal(Reason.INVALID_REQUEST, "What is stored of its end cannot be read by this version.", "", "")
+        return refuse(
+            GenerationJob(metadata=ObjectMeta(name=row["name"])), why, row["finished_at"] or row["created_at"]
+        )
+
+
+def _tell_unreadable(row: RowMapping, what: str, error: ValidationError) -> None:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    log.error("stored job cannot be read", job=row["name"], what=what, where=first["loc"], why=first["msg"])
 
 
 def document(job: GenerationJob) -> str:
