@@ -34,7 +34,7 @@ from tests.support.waiting import eventually, wait_for
 pytestmark = pytest.mark.chaos
 
 FULL = os.environ.get("AUTEUR_TEST_FULL") == "1"
-JOBS = 5000 if FULL else 400
+JOBS = 5000 if FULL else 250
 KILLS = 10 if FULL else 3
 LEADERS = 10
 SILENCE = 30.0 if FULL else 8.0

@@ -348,12 +348,12 @@ class Flight:
     count: int
 
     def starts(self) -> None:
-        """Every fifth is cold. Returns when the first have ended."""
+        """Every tenth is cold. Returns when the first have ended."""
         labels = {"test": self.name}
         self.studio.jobs.create(
             *(
                 echo_job(
-                    f"{self.name}-{number:03}", quality="standard" if number % 5 else "draft", seconds=1, labels=labels
+                    f"{self.name}-{number:03}", quality="standard" if number % 10 else "draft", seconds=1, labels=labels
                 )
                 for number in range(self.count)
             )
