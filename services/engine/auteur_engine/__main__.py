@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
@@ -18,6 +19,9 @@ from auteur_kit.clock import utc_now
 from auteur_kit.logs import get_logger
 from auteur_kit.settings import read_settings
 from auteur_kit.store import Store
+
+_LAST_SECONDS = 3.0
+"""What still waits for a disk that takes nothing gets no longer: whoever keeps this process starts it anew."""
 
 
 async def serve(settings: Settings) -> None:
@@ -36,6 +40,7 @@ async def serve(settings: Settings) -> None:
         # Memory is ahead of the truth now: the next life begins from the disk.
         log.error("the table of resources cannot be written", error=repr(error))
         faults.append(error)
+        loop.call_later(_LAST_SECONDS, os._exit, 1)
         stop()
 
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from auteur_kit.private import KEYS, without
+from auteur_kit.settings import NatsSettings
 from auteur_standalone import servers
 from auteur_standalone.config import USER, Config
 from auteur_standalone.layout import Layout
@@ -30,6 +31,12 @@ def store_server(config: Config, layout: Layout) -> servers.StoreServer:
 
 def nats_url(config: Config, settings: Settings) -> str:
     return settings.nats.url or f"nats://{servers.LOOPBACK}:{config.ports.nats}"
+
+
+def nats_settings(config: Config) -> NatsSettings:
+    """Of the stack's own server."""
+    url = f"nats://{servers.LOOPBACK}:{config.ports.nats}"
+    return NatsSettings(url=url, user=USER, password=config.secrets.nats)
 
 
 def store_url(config: Config, settings: Settings) -> str:

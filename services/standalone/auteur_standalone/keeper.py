@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -48,6 +49,12 @@ class Keeper:
         self._stopping.set()
         if self._task is not None:
             await asyncio.wait({self._task})  # a caller that is cancelled does not cancel the stopping
+
+    def restart(self) -> None:
+        """Asks the process to end; as after any exit, it is then started again."""
+        if self.report.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.report.pid, signal.SIGTERM)
 
     async def _supervise(self) -> None:
         while not self._stopping.is_set():

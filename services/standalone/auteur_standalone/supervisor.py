@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from auteur_contracts.errors import Conflict
+from auteur_contracts.errors import Conflict, Unavailable
 from auteur_engine.machine import fits, gpu_memory_gigabytes
 from auteur_kit.logs import get_logger
 from auteur_standalone import certificates, discovery, logfiles, ports, processes, registration, servers, stack, state
 from auteur_standalone import config as configs
 from auteur_standalone.config import Config
-from auteur_standalone.environment import PartKind
+from auteur_standalone.environment import PartKind, nats_settings
 from auteur_standalone.keeper import Keeper, Probe
 from auteur_standalone.layout import Layout
 from auteur_standalone.probes import nats_answers, store_answers, url_answers
@@ -28,10 +29,16 @@ from auteur_standalone.settings import Settings
 from auteur_standalone.stack import Machine, Part
 from auteur_standalone.state import PartReport, StackState
 
+if TYPE_CHECKING:
+    from auteur_kit.bus import Bus
+
 log = get_logger()
 
 _WATCH_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
+_NATS_SECONDS = 3.0
+_ROOM_BYTES = 16 * 1024**2
+"""On a disk with less, NATS would soon be where it was."""
 _PORT_PATIENCE = 3.0
 _SUPERVISOR = "supervisor"
 _DISCOVERY = "runners' environments, to say what they offer"
@@ -127,7 +134,8 @@ class Supervisor:
         processes.write_pid_file(self._layout.process(_SUPERVISOR), os.getpid())
         self._layout.address.write_text(f"{self._machine.url}\n")
         self._write_state()
-        tasks = [asyncio.create_task(work) for work in (self._start(), self._discover(), self._rotate())]
+        kept = (self._start(), self._discover(), self._rotate(), self._watch_nats())
+        tasks = [asyncio.create_task(work) for work in kept]
         try:
             await self._until_stopped(tasks)
         finally:
@@ -246,6 +254,26 @@ class Supervisor:
                     pending=self._pending,
                 ),
             )
+
+    async def _watch_nats(self) -> None:
+        """Where a full disk closed streams of NATS, starts it again once there is room: only then are they opened."""
+        while not self._machine.settings.nats.url:
+            await asyncio.sleep(_NATS_SECONDS)
+            # Not with the others: this import is a tenth of the whole start, and by now nobody waits for that.
+            from auteur_kit.bus import Bus  # noqa: PLC0415
+
+            with contextlib.suppress(Unavailable):  # it is on its way up, or down: asked again
+                async with Bus.connect(nats_settings(self._machine.config), name=_SUPERVISOR) as bus:
+                    await self._keep_streams_open(bus)
+
+    async def _keep_streams_open(self, bus: "Bus") -> None:
+        while True:
+            closed = await bus.unwritable_streams()
+            if closed and shutil.disk_usage(self._layout.nats).free > _ROOM_BYTES:
+                log.warning("nats stores nothing any more, and is started again", streams=closed)
+                self._keepers[PartKind.NATS].restart()
+                return
+            await asyncio.sleep(_NATS_SECONDS)
 
     # ── stopping ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Sized
+from pathlib import Path
 
 import pytest
+from nats.errors import Error as NatsError
 
 from auteur_contracts.errors import Unavailable
 from auteur_contracts.orders import Heartbeat, WorkerState
@@ -13,8 +17,10 @@ from auteur_contracts.subjects import Heartbeat as HeartbeatSubject
 from auteur_kit import streams, telemetry
 from auteur_kit.address import Address, address_of
 from auteur_kit.bus import Bus, Consumer, Delivery, EventLog, Position, TooLarge
+from auteur_kit.bus.connection import heeding_cancel
 from auteur_kit.settings import NatsSettings
-from tests.support.servers import ServerProcess
+from tests.support.disks import fill, small_disk
+from tests.support.servers import ServerProcess, nats_server
 from tests.support.tasks import running
 from tests.support.waiting import eventually
 
@@ -383,6 +389,47 @@ async def test_a_consumer_ends_when_it_is_cancelled_whatever_arrives_at_that_mom
         consuming.cancel()
         _, unending = await asyncio.wait([consuming], timeout=5)
         assert not unending
+
+
+async def test_a_cancellation_that_meets_an_error_of_the_server_is_heeded() -> None:
+    """As when a full disk ends a program, and NATS says at that moment that it has no room for a consumer either."""
+    refusal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ask_for_ever() -> None:
+        for _ in range(100):
+            with contextlib.suppress(NatsError), heeding_cancel():
+                await asyncio.wait_for(refusal, 60)
+
+    asking = asyncio.create_task(ask_for_ever())
+    await asyncio.sleep(0)
+    refusal.set_exception(NatsError("no space left on device"))
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk")
+async def test_streams_that_a_full_disk_closed_are_named_until_the_server_starts_again(tmp_path: Path) -> None:
+    with small_disk(tmp_path, megabytes=20) as disk:
+        server, settings = nats_server(disk / "nats")
+        await asyncio.to_thread(server.start)
+        try:
+            async with Bus.connect(settings, name="owner", owns_streams=True) as bus:
+                await bus.ensure_streams()
+                assert await bus.unwritable_streams() == {}
+                fill(disk / "filler")
+                with pytest.raises(Unavailable):
+                    await bus.publish(Work("echo", "u1"), b"no room" * 16_000, msg_id="m1", patience=1)
+                (disk / "filler").unlink()
+                closed = await bus.unwritable_streams()
+                assert list(closed) == [streams.WORK]
+                assert closed[streams.WORK].endswith("no space left on device")
+                await asyncio.to_thread(server.stop)
+                await asyncio.to_thread(server.start)
+                await bus.publish(Work("echo", "u1"), b"room", msg_id="m2", patience=60)
+                assert await bus.unwritable_streams() == {}
+        finally:
+            server.kill()
 
 
 async def test_who_does_not_own_the_streams_waits_for_them_and_says_so(

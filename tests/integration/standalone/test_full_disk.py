@@ -2,14 +2,17 @@
 itself.
 """
 
+import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from auteur_kit.bus import Bus
+from auteur_standalone.environment import nats_settings
+from tests.support.disks import fill, small_disk
 from tests.support.stack import Stack
 from tests.support.waiting import wait_for
 
@@ -17,27 +20,12 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can mount a small disk"),
 ]
-_MEGABYTES = 96
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    where = tmp_path / "disk"
-    where.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "small", where), check=True)
-    yield where
-    subprocess.run(("umount", "--lazy", where), check=True)
-
-
-def fill(path: Path) -> None:
-    """Until not one byte fits any more."""
-    size = 1 << 20
-    with path.open("ab", buffering=0) as file:
-        while size:
-            try:
-                file.write(b"\0" * size)
-            except OSError:
-                size //= 2
+    with small_disk(tmp_path, megabytes=96) as disk:
+        yield disk
 
 
 def test_work_stops_while_the_disk_is_full_and_goes_on_when_there_is_room(disk: Path) -> None:
@@ -54,6 +42,7 @@ def test_work_stops_while_the_disk_is_full_and_goes_on_when_there_is_room(disk: 
         assert unwell["checks"]["database"] != "ok"
         stack.kill("engine")  # whoever keeps it has something to say of it, and nowhere to write it
         wait_for(lambda: _unwell(stack)["checks"]["control_plane"] != "ok", "health to miss the engine", seconds=60)
+        asyncio.run(_close_a_stream(stack))
 
         (disk / "filler").unlink()
         wait_for(lambda: stack.call("GET", "/health")[1]["status"] == "healthy", "health again", seconds=90)
@@ -62,6 +51,16 @@ def test_work_stops_while_the_disk_is_full_and_goes_on_when_there_is_room(disk: 
     finally:
         (disk / "filler").unlink(missing_ok=True)
         stack.end()
+
+
+async def _close_a_stream(stack: Stack) -> None:
+    """Whether a worker wrote its report while there was no room is chance; NATS closes a stream at the first write that
+    fails, and tells no publisher.
+    """
+    async with Bus.connect(nats_settings(stack.config), name="test") as bus:
+        with pytest.raises(TimeoutError):
+            await bus.js.publish("auteur.report.v1.nobody.nobody.1", b"no room" * 16_000, timeout=2)
+        assert "REPORTS" in await bus.unwritable_streams()
 
 
 def _refused(stack: Stack) -> dict[str, dict[str, str]] | None:

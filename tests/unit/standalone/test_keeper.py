@@ -54,6 +54,18 @@ async def test_a_part_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     assert not processes.start_time(pid)
 
 
+async def test_what_is_asked_to_end_is_started_again(tmp_path: Path) -> None:
+    keeper = keeper_of(tmp_path / "home")
+    keeper.restart()  # nothing runs yet
+    keeper.start()
+    await eventually(lambda: keeper.report.state is PartState.RUNNING, "the part to run")
+    first = keeper.report.pid
+    keeper.restart()
+    await eventually(lambda: keeper.report.pid not in (0, first), "the part to be started again")
+    await keeper.stop()
+    assert keeper.report.state is PartState.STOPPED
+
+
 async def test_what_cannot_be_remembered_is_kept_all_the_same(tmp_path: Path) -> None:
     """As on a full disk: the file of its process cannot be written."""
     keeper = keeper_of(tmp_path / "home")

@@ -9,9 +9,9 @@ from typing import Self
 
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
-from nats.js.api import StreamConfig
+from nats.js.api import StorageType, StreamConfig
 from nats.js.client import JetStreamContext
-from nats.js.errors import NoStreamResponseError, NotFoundError
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from pydantic import BaseModel
 
 from auteur_contracts.errors import Unavailable
@@ -27,19 +27,25 @@ FAULTS = (NatsError, TimeoutError, OSError)
 NO_STREAM = (NotFoundError, NoStreamResponseError)
 ASK_TIMEOUT = 5.0
 """Seconds for one answer of the server. The library's default is tight when the process is busy."""
+_NO_SEQUENCE = 2**62
+"""Of no message."""
+_NOT_THERE = re.compile(r"stream store EOF|no message found|sequence \d+ not found")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @contextlib.contextmanager
 def heeding_cancel() -> Iterator[None]:
     """Around everything that waits for the library: it waits by `asyncio.wait_for`, which before Python 3.12 forgets a
-    cancellation that meets the answer (https://github.com/python/cpython/issues/81839). The task would never end.
+    cancellation that meets the answer, be that a value or an error (https://github.com/python/cpython/issues/81839).
+    The task would never end.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
-    yield
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 def encode(payload: BaseModel | bytes) -> bytes:
@@ -161,6 +167,27 @@ class Connection:
                 await self.js.update_stream(config)
         except FAULTS as error:
             raise Unavailable(f"NATS: {error!r}") from error
+
+    async def unwritable_streams(self) -> dict[str, str]:
+        """Streams that NATS stores nothing in any more, each with why. After one write that failed, of a full disk say,
+        a stream that lies on disk is closed until its server starts again, and whoever publishes gets no answer
+        (`fileStore.werr` of nats-server 2.12 and later). To delete what is not there names that fault, and writes
+        nothing. Raises Unavailable.
+        """
+        found: dict[str, str] = {}
+        try:
+            async with self.asking(ASK_TIMEOUT):
+                for stream in await self.js.streams_info():
+                    if stream.config.storage != StorageType.FILE:  # a string, as the library reads it
+                        continue
+                    try:
+                        await self.js.delete_msg(str(stream.config.name), _NO_SEQUENCE)
+                    except APIError as error:
+                        if not _NOT_THERE.fullmatch(error.description or ""):
+                            found[str(stream.config.name)] = error.description or repr(error)
+        except FAULTS as error:
+            raise Unavailable(f"NATS: {error!r}") from error
+        return found
 
     async def _keep_streams(self) -> None:
         """The owner's, until cancelled: a server that comes back has lost the stream that lies in memory."""
