@@ -74,7 +74,7 @@ def outcome_of(job: GenerationJob, findings: Findings, tier: TierDeclaration | N
         return _without_pod(job, findings)
     if not findings.pod.ended:
         return _of_live_pod(job, findings.pod, findings, tier)
-    return _of_ended_pod(findings.pod, findings)
+    return _of_ended_pod(job, findings.pod, findings)
 
 
 def _of_live_pod(job: GenerationJob, pod: Pod, findings: Findings, tier: TierDeclaration | None) -> AttemptOutcome:
@@ -100,8 +100,8 @@ def _of_deleted_pod(job: GenerationJob, pod: Pod, findings: Findings) -> Attempt
     return Failed(diagnosis.taken_away(pod))
 
 
-def _of_ended_pod(pod: Pod, findings: Findings) -> AttemptOutcome:
-    message = termination_message(pod)
+def _of_ended_pod(job: GenerationJob, pod: Pod, findings: Findings) -> AttemptOutcome:
+    message = termination_message(pod, job)
     if message is not None:
         if message.refused is RefusalReason.CLAIMED:  # by another pod of this attempt
             return InProgress(recheck=True)
@@ -124,15 +124,16 @@ def _exited_by_itself(pod: Pod) -> bool:
     return pod.terminated is not None and not pod.disruption.reason and pod.cause.reason != "Evicted"
 
 
-def termination_message(pod: Pod) -> TerminationMessage | None:
-    """None where the container left none, or one that is not about this attempt."""
+def termination_message(pod: Pod, job: GenerationJob) -> TerminationMessage | None:
+    """None where the container left none, or one that is not about the job's attempt."""
     if pod.terminated is None or not pod.terminated.cause.message:
         return None
     try:
         message = TerminationMessage.model_validate_json(pod.terminated.cause.message)
     except ValidationError:
         return None
-    return message if (message.uid, message.attempt) == (pod.job_uid, pod.attempt) else None
+    about = (message.namespace, message.name, message.uid, message.attempt)
+    return message if about == (*job.key, job.metadata.uid, job.status.attempt) else None
 
 
 def _without_pod(job: GenerationJob, findings: Findings) -> AttemptOutcome:

@@ -3,8 +3,6 @@
 import time
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
 from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus, Plan, TierDeclaration
 from auteur_contracts.vocabulary import ConditionType, Reason
@@ -71,13 +69,12 @@ class Attempts:
         try:
             await self._prerequisites.prepare(job.metadata.namespace, runner, plan)
             manifest = desired.attempt_job(job, plan, attempt, runner, self._prerequisites.surroundings)
-            await self._cluster.make(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
+            made = await self._cluster.make(path_of(BATCH, "jobs", job.metadata.namespace), manifest)
+            self._lookups.remember(job, attempt, made)
         except Exists:
-            adopted = await self._adopt(job, attempt, now)
-            if adopted is None:
+            if not await self._adopt(job, plan, attempt):
                 taken = diagnosis.name_taken(names.attempt_name(job.metadata.name, attempt))
                 return self._refused(job, taken, now, again=_NAME_AGAIN)
-            job = adopted
         except (Forbidden, Invalid) as error:
             return self._refused(job, diagnosis.refused_pod(error.said), now)
         # A pod that nobody lets in makes no event: only looking shows that there is none.
@@ -93,27 +90,24 @@ class Attempts:
         self._queue.add_after(job.key, again)
         return life.wait(job, held.reason, held.message, now)
 
-    async def _adopt(self, job: GenerationJob, attempt: int, now: datetime) -> GenerationJob | None:
-        """The attempt's Job was made by an earlier leader: the job goes on with it, and its first attempt with the plan
-        that lies on it. None where the Job belongs to another job, or is about to go.
+    async def _adopt(self, job: GenerationJob, plan: Plan, attempt: int) -> bool:
+        """Whether the attempt's Job was made by an earlier leader, for this plan. One that was made for another (its
+        runner has changed since, or somebody prepared it) is removed, and the attempt made anew.
         """
         made = await self._lookups.batch_job(job, attempt)
-        if made is None or made.job_uid != job.metadata.uid or made.deleting:
-            return None
-        if attempt > 1:
-            return job
-        try:
-            plan = Plan.model_validate_json(made.plan)
-        except ValidationError:
-            return job
-        return job if plan == job.status.plan else with_status(job, life.accept(job, plan, now))
+        if made is None or made.deleting:
+            return False
+        if made.plan != desired.plan_text(plan):
+            name = names.attempt_name(job.metadata.name, attempt)
+            await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name), uid=made.uid)
+            return False
+        return True
 
     # ── watching ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def observe(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
         status = job.status
-        pods = [pod for pod in self._objects.pods_of_job(job.metadata.uid) if pod.attempt == status.attempt]
-        findings = Findings(pod=newest(pods))
+        findings = Findings(pod=newest(await self._lookups.pods_of_attempt(job)))
         if findings.pod is None and not self._may_ask(job, now):
             return status
         tier = self._tier(job)
@@ -190,17 +184,20 @@ class Attempts:
         """Jobs of attempts that are not the one under way, where a pod of it runs; and of the one that was under way
         `before`, where it never had a pod: a queue or a quota may let one in yet.
         """
-        status, pods = job.status, self._objects.pods_of_job(job.metadata.uid)
+        status, pods = job.status, self._objects.pods_of_job(job.metadata.namespace, job.metadata.uid)
         wanted = status.attempt if status.dispatched and not status.finished and has_own_pod(status) else 0
-        strays = {pod.attempt for pod in pods if pod.at_work}
+        strays = {(pod.attempt, pod.owner_uid) for pod in pods if pod.at_work and pod.owner_uid}
         if before is not None and before.dispatched and has_own_pod(before):
-            strays |= {before.attempt} - {pod.attempt for pod in pods}
-        for attempt in sorted(strays - {wanted}):
-            name = names.attempt_name(job.metadata.name, attempt)
-            await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name))
+            podless = {before.attempt} - {pod.attempt for pod in pods}
+            strays |= {(attempt, self._lookups.made(job, attempt)) for attempt in podless}
+        for attempt, uid in sorted(strays):
+            if attempt != wanted:
+                name = names.attempt_name(job.metadata.name, attempt)
+                await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name), uid=uid)
 
-    def has_pod_at_work(self, uid: str) -> bool:
-        return any(pod.at_work for pod in self._objects.pods_of_job(uid))
+    def has_pod_at_work(self, namespace: str, uid: str) -> bool:
+        return any(pod.at_work for pod in self._objects.pods_of_job(namespace, uid))
 
     def forget(self, key: Key) -> None:
         self._rate_limit.forget(key)
+        self._lookups.forget(key)

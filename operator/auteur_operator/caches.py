@@ -7,6 +7,7 @@ from auteur_control.work_queue import WorkQueue
 from auteur_lifecycle.fleet import Fleet
 from auteur_operator.job_cache import JobCache
 from auteur_operator.object_cache import ObjectCache
+from auteur_operator.observed import Pod
 
 
 @dataclass(frozen=True)
@@ -24,3 +25,8 @@ class Caches:
     jobs: JobCache
     objects: ObjectCache
     fleet: Fleet
+
+    def job_of(self, pod: Pod) -> Key | None:
+        """The job whose pod it says it is: one of its own namespace."""
+        key = self.jobs.key_of(pod.job_uid) if pod.job_uid else None
+        return key if key is not None and key[0] == pod.namespace else None

@@ -77,8 +77,8 @@ class PodCarriers(Carriers):
     def most_workers(self, pool: str) -> int:
         return self._prerequisites.most_workers(pool)
 
-    def is_of_attempt(self, worker: str) -> bool:
-        return self._objects.is_of_attempt(worker)
+    def is_of_attempt(self, worker: str, pool: str) -> bool:
+        return self._objects.is_of_attempt(worker, pool)
 
     def on_heartbeat(self, beat: Heartbeat) -> None:
         pool = names.TierPool.parse(beat.pool)
@@ -126,7 +126,7 @@ class PodCarriers(Carriers):
 
     async def clean_up(self, key: Key) -> None:
         """Pods that still run are removed. What a deleted job owned is taken by the garbage collector."""
-        job = self._jobs.find(key) if self._attempts.has_pod_at_work(self._jobs.uid(key)) else None
+        job = self._jobs.find(key) if self._attempts.has_pod_at_work(key[0], self._jobs.uid(key)) else None
         if job is not None:
             await self._attempts.remove_strays(job)
 

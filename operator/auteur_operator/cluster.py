@@ -119,9 +119,10 @@ class Cluster:
         """Raises Exists when the name is taken."""
         return await self._call("create", path, manifest)
 
-    async def make(self, path: str, manifest: Json) -> None:
-        """As `create`, without the made object in the answer."""
-        await self._call("create", path, manifest, accept=_BRIEF)
+    async def make(self, path: str, manifest: Json) -> str:
+        """As `create`, with no more of the made object in the answer than its uid."""
+        made = await self._call("create", path, manifest, accept=_BRIEF)
+        return str(made["metadata"]["uid"])
 
     async def replace(self, path: str, manifest: Json) -> str:
         """Returns its new resourceVersion. Raises Conflicted unless it is still at the manifest's."""

@@ -87,7 +87,7 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
             "name": names.attempt_name(meta.name, attempt),
             "namespace": meta.namespace,
             "labels": labels | queue,
-            "annotations": {names.ANNOTATION_PLAN: plan.model_dump_json(exclude_none=True)},
+            "annotations": {names.ANNOTATION_PLAN: plan_text(plan)},
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
@@ -110,6 +110,11 @@ def attempt_job(job: GenerationJob, plan: Plan, attempt: int, runner: FunctionRu
             "template": {"metadata": _pod_meta(runner, labels), "spec": pod},
         },
     }
+
+
+def plan_text(plan: Plan) -> str:
+    """As it lies on the Job of an attempt."""
+    return plan.model_dump_json(exclude_none=True)
 
 
 def tier_of(runner: FunctionRunner, plan: Plan) -> TierDeclaration:

@@ -3,11 +3,13 @@
 import time
 from typing import Any
 
+from auteur_contracts import names
 from auteur_control.resources import Key
+from auteur_operator import desired
 from auteur_operator.caches import Caches, Queues
 from auteur_operator.health import Health
 from auteur_operator.metrics import Metrics
-from auteur_operator.observed import AS_USUAL
+from auteur_operator.observed import AS_USUAL, Pod
 from auteur_operator.prerequisites import Prerequisites
 from auteur_operator.resources import ClusterJobs
 
@@ -26,6 +28,7 @@ class Intake:
         health: Health,
         metrics: Metrics,
     ) -> None:
+        self._caches = caches
         self._cache = caches.jobs
         self._objects = caches.objects
         self._fleet = caches.fleet
@@ -65,13 +68,20 @@ class Intake:
         if pod is None:
             return
         if pod.job_uid:
-            job = self._cache.key_of(pod.job_uid)
+            job = self._caches.job_of(pod)
             if job is not None and (deleted or pod.told != (before.told if before else AS_USUAL)):
                 self._add_job(job)
             return
         self._add_runner((pod.namespace, pod.runner))
         if deleted or pod.ended:
-            self._fleet.workers.pop(pod.name, None)
+            self._left(pod)
+
+    def _left(self, pod: Pod) -> None:
+        """A pod speaks for the worker of its name only where it is of that worker's pool."""
+        worker = self._fleet.workers.get(pod.name)
+        pool = names.TierPool.parse(worker.beat.pool) if worker else None
+        if pool is not None and (pool.namespace, desired.pool_label(pool)) == (pod.namespace, pod.pool):
+            del self._fleet.workers[pod.name]
 
     def on_deployment(self, raw: Raw, *, deleted: bool) -> None:
         self._metrics.events.labels("deployments").inc()

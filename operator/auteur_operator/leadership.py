@@ -116,7 +116,7 @@ class Replica:
     def _take_over(self, queues: Queues) -> None:
         """Takes up what the leader before left besides unfinished jobs: pods of finished ones, and every runner."""
         for pod in self._caches.objects.pods.values():
-            key = self._caches.jobs.key_of(pod.job_uid) if pod.job_uid and not pod.ended else None
+            key = None if pod.ended else self._caches.job_of(pod)
             if key is not None:
                 queues.jobs.add(key)
         for runner in tuple(self._caches.objects.runners):

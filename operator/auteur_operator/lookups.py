@@ -1,13 +1,14 @@
 """Makes the lookups that `attempt_outcome` asks for: in the API server and in the object store."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, NotFound
 from auteur_contracts.orders import Report
 from auteur_contracts.resources import GenerationJob
 from auteur_control.errors import ResourceError
+from auteur_control.resources import Key
 from auteur_kit.logs import get_logger
 from auteur_kit.store import Store
 from auteur_operator import desired
@@ -23,12 +24,48 @@ _LOG_LINES = 20
 _RESULT_BYTES = 4 * 1024**2
 
 
+@dataclass(frozen=True)
+class Made:
+    job_uid: str
+    attempt: int
+    batch_uid: str
+    """Of the attempt's batch/v1 Job."""
+
+
 class Lookups:
     def __init__(self, cluster: Cluster, store: Store, objects: ObjectCache, prerequisites: Prerequisites) -> None:
         self._cluster = cluster
         self._store = store
         self._objects = objects
         self._prerequisites = prerequisites
+        self._made: dict[Key, Made] = {}
+        """What the newest attempt of each job was made as; after a change of leader, once it was looked for."""
+
+    def remember(self, job: GenerationJob, attempt: int, batch_uid: str) -> None:
+        self._made[job.key] = Made(job.metadata.uid, attempt, batch_uid)
+
+    def forget(self, key: Key) -> None:
+        self._made.pop(key, None)
+
+    def made(self, job: GenerationJob, attempt: int) -> str:
+        """The uid of the attempt's Job; empty where it was not looked for."""
+        found = self._made.get(job.key)
+        return found.batch_uid if found and (found.job_uid, found.attempt) == (job.metadata.uid, attempt) else ""
+
+    async def pods_of_attempt(self, job: GenerationJob) -> list[Pod]:
+        """Those that say so, and that the attempt's Job controls: anybody in the namespace may write labels."""
+        attempt = job.status.attempt
+        said = self._objects.pods_of_job(job.metadata.namespace, job.metadata.uid)
+        return await self._controlled(job, [pod for pod in said if pod.attempt == attempt])
+
+    async def _controlled(self, job: GenerationJob, pods: list[Pod]) -> list[Pod]:
+        if not pods:
+            return pods
+        attempt = job.status.attempt
+        if not self.made(job, attempt):
+            await self.batch_job(job, attempt)
+        made = self.made(job, attempt)
+        return [pod for pod in pods if made and pod.owner_uid == made]
 
     async def look_up(self, lookup: Lookup, job: GenerationJob, findings: Findings) -> Findings:
         match lookup:
@@ -52,12 +89,17 @@ class Lookups:
         raws, _ = await self._cluster.list(path_of("v1", "pods", job.metadata.namespace), labelSelector=wanted)
         for raw in raws:
             self._objects.take_pod(raw)
-        return [pod_of(raw) for raw in raws]
+        return await self._controlled(job, [pod_of(raw) for raw in raws])
 
     async def batch_job(self, job: GenerationJob, attempt: int) -> BatchJob | None:
+        """None, too, where what has its name is another's."""
         name = names.attempt_name(job.metadata.name, attempt)
         raw = await self._cluster.find(path_of(BATCH, "jobs", job.metadata.namespace, name))
-        return None if raw is None else batch_job_of(raw)
+        found = None if raw is None else batch_job_of(raw)
+        if found is None or found.job_uid != job.metadata.uid:
+            return None
+        self.remember(job, attempt, found.uid)
+        return found
 
     async def _refusal(self, job: GenerationJob, made: BatchJob | None) -> str:
         if made is None:

@@ -1,7 +1,7 @@
 """What the watches show of everything but jobs: workers' pods, runners, pools' Deployments, namespaces. No I/O."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,10 @@ from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner
 from auteur_kit.logs import get_logger
 from auteur_lifecycle.parameters import check_schemas
-from auteur_operator.desired import SPEC_HASH
+from auteur_operator.desired import SPEC_HASH, pool_label
 from auteur_operator.observed import Pod, Raw, pod_of
 
 log = get_logger()
-Attempt = tuple[str, int]
-"""uid of the job, number"""
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,11 @@ class ObjectCache:
 
     home: str
     pods: dict[tuple[str, str], Pod] = field(default_factory=dict)
-    _by_attempt: defaultdict[str, dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
-    _by_pool: defaultdict[str, dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
-    _of_attempts: set[str] = field(default_factory=set)
+    _by_job: defaultdict[tuple[str, str], dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
+    """namespace and uid of the job, as their labels say → its pods by name"""
+    _by_pool: defaultdict[tuple[str, str], dict[str, Pod]] = field(default_factory=lambda: defaultdict(dict))
+    """namespace and label of the pool → its pods by name"""
+    _of_attempts: Counter[str] = field(default_factory=Counter)
     """Names of pods of one attempt, in whatever namespace: their agents are called so."""
     _pending: dict[tuple[str, str], Pod] = field(default_factory=dict)
     """Pods of attempts that have not started: few of many."""
@@ -71,10 +71,11 @@ class ObjectCache:
             self._pending[pod.namespace, pod.name] = pod
         else:
             self._pending.pop((pod.namespace, pod.name), None)
-        group = self._by_attempt[pod.job_uid] if pod.job_uid else self._by_pool[pod.pool]
-        group[pod.name] = pod
         if pod.job_uid:
-            self._of_attempts.add(pod.name)
+            self._by_job[pod.namespace, pod.job_uid][pod.name] = pod
+            self._of_attempts[pod.name] += known is None
+        else:
+            self._by_pool[pod.namespace, pod.pool][pod.name] = pod
         return pod
 
     def drop_pod(self, namespace: str, name: str) -> Pod | None:
@@ -82,33 +83,32 @@ class ObjectCache:
         self._pending.pop((namespace, name), None)
         if pod is None:
             return None
-        groups, key = (self._by_attempt, pod.job_uid) if pod.job_uid else (self._by_pool, pod.pool)
-        groups[key].pop(name, None)
-        if not groups[key]:
-            del groups[key]
-        self._of_attempts.discard(name)
+        groups, label = (self._by_job, pod.job_uid) if pod.job_uid else (self._by_pool, pod.pool)
+        groups[namespace, label].pop(name, None)
+        if not groups[namespace, label]:
+            del groups[namespace, label]
+        if pod.job_uid:
+            self._of_attempts -= Counter([name])
         return pod
 
-    def is_of_attempt(self, worker: str) -> bool:
-        """Whether it is the agent of a pod of one attempt."""
-        return worker in self._of_attempts
-
-    def pods_missing_in(self, there: Collection[tuple[str, str]], place: str, listed_at: int) -> list[tuple[str, str]]:
-        """Known pods that a list of `place` ("": everywhere) would hold if they were still there."""
-        return [
-            key
-            for key, pod in self.pods.items()
-            if place in ("", key[0]) and key not in there and pod.version <= listed_at
-        ]
+    def is_of_attempt(self, worker: str, pool: str) -> bool:
+        """Whether who beats for the pool is the agent of a pod of one attempt, and none of the pool's own pods."""
+        if worker not in self._of_attempts:
+            return False
+        parsed = names.TierPool.parse(pool)
+        namesake = self.pods.get((parsed.namespace, worker)) if parsed else None
+        return namesake is None or bool(namesake.job_uid)
 
     def pending_attempts(self) -> Iterable[Pod]:
-        return self._pending.values()
+        """Where jobs may run."""
+        return (pod for pod in self._pending.values() if pod.namespace in self.enabled)
 
-    def pods_of_job(self, uid: str) -> list[Pod]:
-        return list(self._by_attempt.get(uid, {}).values())
+    def pods_of_job(self, namespace: str, uid: str) -> list[Pod]:
+        """As their labels say; `Lookups.pods_of_attempt` knows which are."""
+        return list(self._by_job.get((namespace, uid), {}).values())
 
-    def pods_of_pool(self, label: str) -> list[Pod]:
-        return list(self._by_pool.get(label, {}).values())
+    def pods_of_pool(self, pool: names.TierPool) -> list[Pod]:
+        return list(self._by_pool.get((pool.namespace, pool_label(pool)), {}).values())
 
     # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────
 

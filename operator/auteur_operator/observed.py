@@ -1,4 +1,6 @@
-"""An attempt's pod and batch/v1 Job as the API server shows them, parsed. Reads the labels that `desired` writes."""
+"""An attempt's pod and batch/v1 Job as the API server shows them, parsed. Labels are what anybody may write who makes a
+pod: they say where to look. Whose an object is, its controller says.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,11 +42,13 @@ class Terminated:
 
 @dataclass(frozen=True)
 class Pod:
-    """A worker's pod: of one attempt (`job` is set), or of a pool."""
+    """A worker's pod: of one attempt, as its labels say (`job_uid` is set), or of a pool."""
 
     namespace: str
     name: str
     version: int
+    owner_uid: str
+    """Of the batch/v1 Job that controls it; empty where none does."""
     job: str
     job_uid: str
     attempt: int
@@ -98,6 +102,7 @@ def pod_of(raw: Raw) -> Pod:
         namespace=meta["namespace"],
         name=meta["name"],
         version=int(meta["resourceVersion"]),
+        owner_uid=_controller(meta, "batch/v1", "Job"),
         job=labels.get(names.LABEL_JOB, ""),
         job_uid=labels.get(names.LABEL_JOB_UID, ""),
         attempt=int(attempt) if attempt.isascii() and attempt.isdigit() else 0,
@@ -126,6 +131,7 @@ class BatchJob:
 
     uid: str
     job_uid: str
+    """Of the GenerationJob that controls it; empty where none does."""
     plan: str
     """The plan of the job when the attempt was made, as JSON."""
     suspended: bool
@@ -142,9 +148,16 @@ def batch_job_of(raw: Raw) -> BatchJob:
     said = raw.get("status", {}).get("conditions", ())
     return BatchJob(
         uid=meta["uid"],
-        job_uid=meta.get("labels", {}).get(names.LABEL_JOB_UID, ""),
+        job_uid=_controller(meta, names.API_VERSION, "GenerationJob"),
         plan=meta.get("annotations", {}).get(names.ANNOTATION_PLAN, ""),
         suspended=bool(raw["spec"].get("suspend")),
         ended=any(each["type"] in _ENDS and each["status"] == "True" for each in said),
         deleting=bool(meta.get("deletionTimestamp")),
     )
+
+
+def _controller(meta: Raw, version: str, kind: str) -> str:
+    for owner in meta.get("ownerReferences", ()):
+        if owner.get("controller") and (owner.get("apiVersion"), owner.get("kind")) == (version, kind):
+            return str(owner["uid"])
+    return ""

@@ -126,7 +126,7 @@ class RunnerReconciler:
         order after all finishes it or hands it back.
         """
         busy = self._use.busy(str(pool))
-        idle = [pod for pod in self._objects.pods_of_pool(desired.pool_label(pool)) if pod.name not in busy]
+        idle = [pod for pod in self._objects.pods_of_pool(pool) if pod.name not in busy]
         for pod in sorted(idle, key=lambda pod: pod.name)[:count]:
             patch: dict[str, Any] = {"metadata": {"annotations": {_COST: "-100"}}}
             try:
@@ -137,7 +137,7 @@ class RunnerReconciler:
     def _held_up(self, runner: FunctionRunner, tier: TierDeclaration) -> HeldUp | None:
         pool = names.TierPool(*_key(runner), tier.quality.value)
         by_labels = not desired.uses_dra(runner, self._prerequisites.surroundings)
-        for pod in sorted(self._objects.pods_of_pool(desired.pool_label(pool)), key=lambda pod: pod.name):
+        for pod in sorted(self._objects.pods_of_pool(pool), key=lambda pod: pod.name):
             held = diagnosis.held_up(pod, tier if by_labels else None, self._prerequisites.known_nodes)
             if held is not None and held.reason is not Reason.POD_STARTING:  # which it is for a moment, each of them
                 return held

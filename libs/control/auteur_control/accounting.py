@@ -20,7 +20,7 @@ class Capacity(Protocol):
     def most_workers(self, pool: str) -> int:
         """How many warm workers the pool may have. 0: it has none and gets none."""
 
-    def is_of_attempt(self, worker: str) -> bool:
+    def is_of_attempt(self, worker: str, pool: str) -> bool:
         """Whether it is the agent in a pod of one attempt, and none of the pool's workers."""
 
 
@@ -91,7 +91,7 @@ class Accounting:
         themselves. The agent in a pod of one attempt beats for the pool too, and is none of its workers.
         """
         told = self._fleet.in_state(pool, WorkerState.BUSY, time.monotonic())
-        working = {worker for worker in told if not self._capacity.is_of_attempt(worker)}
+        working = {worker for worker in told if not self._capacity.is_of_attempt(worker, pool)}
         return working | {worker for found, worker in self._serving.values() if found == pool}
 
     def ordered(self, pool: str) -> int:

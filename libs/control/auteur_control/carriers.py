@@ -50,7 +50,7 @@ class Carriers(ABC):
         """How many warm workers the pool may have. 0: it has none and gets none."""
         return UNLIMITED
 
-    def is_of_attempt(self, worker: str) -> bool:
+    def is_of_attempt(self, worker: str, pool: str) -> bool:
         """Whether it is the agent in a pod of one attempt, and none of the pool's workers."""
         return False
 

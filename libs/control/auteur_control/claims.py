@@ -2,12 +2,16 @@
 
 import time
 
+from auteur_contracts.errors import NotFound
 from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat, RefusalReason, WorkerState
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
+from auteur_contracts.vocabulary import Fault, Reason
 from auteur_control.grants import Granter, refused
 from auteur_control.resources import JobResources
 from auteur_kit.clock import Clock
 from auteur_lifecycle import status as life
+from auteur_lifecycle.conditions import failure_of
+from auteur_lifecycle.endings import fail
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.gate import Lookup
 
@@ -36,7 +40,12 @@ class Claims:
                     return status
                 case life.ClaimGranted(status):
                     # Links first: once the claim is written, the worker must get its answer.
-                    grant = self._granter.grant(job, request, self._lookup(request.namespace), self._clock())
+                    try:
+                        grant = self._granter.grant(job, request, self._lookup(request.namespace), self._clock())
+                    except NotFound as error:
+                        reason = RefusalReason.STALE
+                        failure = failure_of(Fault.USER, Reason.INPUT_FAILED, error.message)
+                        return fail(job, failure, self._clock())
                     return status
 
         async with self._jobs.hold(key):

@@ -24,17 +24,20 @@ class Granter:
     max_output_bytes: int
 
     def grant(self, job: GenerationJob, request: ClaimRequest, lookup: Lookup, now: datetime) -> Grant:
-        """For a claim that the lifecycle grants: its inputs are there."""
+        """For a claim that the lifecycle grants: its inputs are there. Raises NotFound where the plan names a file of
+        another namespace.
+        """
         plan = job.status.plan
         if plan is None:
             raise AssertionError(job.key)  # only planned jobs are claimed
         expires = min(job.spec.deadline + _AFTER_DEADLINE, _LONGEST_LINK)
-        prefix = names.AttemptPrefix(job.metadata.namespace, job.spec.project, job.metadata.uid, request.attempt)
+        namespace = job.metadata.namespace
+        prefix = names.AttemptPrefix(namespace, job.spec.project, job.metadata.uid, request.attempt)
         return Grant(
             token=token_of(self.secret, request.uid, request.attempt, request.nonce),
             plan=plan,
             deadline_seconds=job.spec.deadline.total_seconds(),
-            inputs=tuple(self._link(planned, lookup, expires) for planned in plan.inputs),
+            inputs=tuple(self._link(namespace, planned, lookup, expires) for planned in plan.inputs),
             upload=self.store.upload_form(str(prefix), max_bytes=self.max_output_bytes, expires=expires, now=now),
             node_id=job.metadata.annotations.get(names.ANNOTATION_NODE_ID, ""),
         )
@@ -43,14 +46,13 @@ class Granter:
         """Whether the report comes from the worker that the attempt's claim was granted to."""
         return is_token(said.token, self.secret, said.uid, said.attempt, job.status.claim)
 
-    def _link(self, planned: PlannedInput, lookup: Lookup, expires: timedelta) -> InputLink:
+    def _link(self, namespace: str, planned: PlannedInput, lookup: Lookup, expires: timedelta) -> InputLink:
         uri = planned.uri
         if planned.job:
             source = input_of(planned, lookup(planned.job))
             uri = source.uri if isinstance(source, Output) else ""
-        _, key = names.parse_s3_uri(uri)  # resolve() made sure of it, and claim() that the source is there
-        file_name = f"{planned.name}-{key.rsplit('/', 1)[-1]}"
-        return InputLink(name=planned.name, url=self.store.link(key, expires=expires), file_name=file_name)
+        url = self.store.link(namespace, uri, expires=expires)
+        return InputLink(name=planned.name, url=url, file_name=f"{planned.name}-{uri.rsplit('/', 1)[-1]}")
 
 
 def refused(request: ClaimRequest, reason: RefusalReason) -> ClaimRefused:

@@ -23,6 +23,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
+from auteur_contracts import names
 from auteur_contracts.errors import AuteurError, Code, InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
 from auteur_kit.backoff import Backoff
@@ -146,8 +147,16 @@ class Store:
 
     # ── links: pure arithmetic, no request is made ────────────────────────────────────────────────────────────────
 
-    def link(self, key: str, *, expires: timedelta, download_name: str = "") -> str:
-        """A presigned GET. `download_name` makes browsers save instead of show."""
+    def link(self, namespace: str, uri: str, *, expires: timedelta, download_name: str = "") -> str:
+        """A presigned GET of a file of the namespace: whoever asks, and whatever was checked before, no link is made
+        to another's. `download_name` makes browsers save instead of show. Raises NotFound.
+        """
+        try:
+            bucket, key = names.parse_s3_uri(uri)
+        except ValueError as error:
+            raise NotFound("the file is not in the store") from error
+        if bucket != self.bucket or not key.startswith(names.namespace_prefix(namespace)):
+            raise NotFound(f"the file is not in the store of namespace {namespace}")
         extra: dict[str, str | list[str] | tuple[str]] = {
             "response-content-disposition": f'attachment; filename="{download_name}"'
         }

@@ -34,14 +34,9 @@ class Media:
         return await self._link(progress.preview_uri)
 
     async def _link(self, uri: str, *, download_name: str = "") -> str:
-        try:
-            bucket, key = names.parse_s3_uri(uri)
-        except ValueError as error:
-            raise NotFound("the output is not in the store") from error
-        if bucket != self._store.bucket or not key.startswith(names.namespace_prefix(self._rules.namespace)):
-            raise NotFound("the output is not in this namespace's store")
+        rules = self._rules
         return await asyncio.to_thread(
-            self._store.link, key, expires=self._rules.link_lifetime, download_name=download_name
+            self._store.link, rules.namespace, uri, expires=rules.link_lifetime, download_name=download_name
         )
 
     async def upload(self, request: CreateUpload) -> UploadReply:

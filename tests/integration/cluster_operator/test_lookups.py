@@ -79,7 +79,7 @@ async def test_a_pod_that_starts_is_waited_for(attempt: Attempt) -> None:
     assert isinstance(outcome, InProgress)
     assert outcome.held_up is not None
     assert outcome.held_up.reason is Reason.POD_STARTING
-    assert [pod.name for pod in attempt.world.pods_of_job(attempt.job.metadata.uid)] == [
+    assert [pod.name for pod in attempt.world.pods_of_job("film", attempt.job.metadata.uid)] == [
         attempt.pod["metadata"]["name"]
     ]
 

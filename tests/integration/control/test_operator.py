@@ -1,18 +1,20 @@
 """The control plane of a cluster: over custom resources, by the operator's own replica; the cluster is in memory."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from auteur_contracts import names
-from auteur_contracts.orders import Grant, Order, Outcome, TerminationMessage
-from auteur_contracts.resources import Warm
-from auteur_contracts.vocabulary import ConditionType, Phase, Reason
+from auteur_contracts.orders import ClaimRefused, Grant, Order, Outcome, RefusalReason, TerminationMessage
+from auteur_contracts.resources import FunctionRunner, GenerationJob, Plan, Warm
+from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Reason
 from auteur_control.errors import Unreachable
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
+from auteur_operator import desired
 from auteur_operator.cluster import path_of
+from auteur_operator.desired import Surroundings
 from tests.support.control_suite import ControlPlaneSuite, has_phase
 from tests.support.memory_objects import Json
 from tests.support.scripted import ECHO, ScriptedWorker, echo_job, find, submit
@@ -41,6 +43,29 @@ class TestOnACluster(ControlPlaneSuite):
         assert found is not None
         assert found.job.status.failure is not None
         assert "Duplicate value" in found.job.status.failure.message
+
+    async def test_whatever_a_plan_says_no_link_leads_out_of_the_namespace(
+        self, bus: Bus, shell: OnACluster, control: None, worker: ScriptedWorker, store: Store
+    ) -> None:
+        await submit(bus, echo_job("curious"))
+        order = await worker.order()
+        stored = await find_stored(shell, "curious")
+        secret = names.s3_uri(store.bucket, "rivals/film/jobs/u1/1/secret.png")
+        stored["status"]["plan"]["inputs"] = [{"name": "image", "uri": secret}]
+        await shell.cluster.replace(f"{_path_of('curious')}/status", stored)
+
+        async def answer() -> ClaimRefused | None:
+            said = await worker.claim(order)
+            return said if isinstance(said, ClaimRefused) else None
+
+        refused = await eventually(answer, "the claim to be refused")
+        assert refused.reason is RefusalReason.STALE
+        await has_phase(bus, "curious", Phase.FAILED)
+        snapshot = await find(bus, "curious")
+        assert snapshot is not None
+        failure = snapshot.job.status.failure
+        assert failure is not None
+        assert (failure.fault, failure.reason) == (Fault.USER, Reason.INPUT_FAILED)
 
 
 # ── pods of one attempt, where no workers are kept warm ───────────────────────────────────────────────────────────────
@@ -134,9 +159,69 @@ async def test_a_leader_that_comes_after_a_crash_adopts_the_job_that_was_made(
     assert len(cold.pods()) == 1, "one attempt is one execution"
 
 
+@pytest.mark.parametrize(
+    ("namespace", "owned"), [("rivals", False), ("rivals", True), (names.DEFAULT_NAMESPACE, False)]
+)
+async def test_a_pod_that_only_says_it_is_the_attempts_ends_nobodys_job(
+    bus: Bus, cold: OnACluster, namespace: str, *, owned: bool
+) -> None:
+    """Labels and a last word are written by whoever makes a pod; in another namespace owners are, too."""
+    cold.cluster.put_namespace("rivals", **{names.LABEL_ENABLED: "true"})
+    async with cold.running():
+        await submit(bus, echo_job("target"))
+        pod = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
+        made_at = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        await eventually(lambda: datetime.now(UTC) > made_at + timedelta(seconds=1), "a newer pod to be possible")
+        meta = {"labels": pod["metadata"]["labels"], "name": "forged", "namespace": namespace}
+        if owned:
+            meta["ownerReferences"] = pod["metadata"]["ownerReferences"]
+        forged = {"metadata": meta, "spec": pod["spec"], "status": {"phase": "Pending"}}
+        made = await cold.cluster.create(path_of("v1", "pods", namespace), forged)
+        cold.cluster.kubelet.finish(made, last_word(pod, Outcome.FAILED), exit_code=1)
+        await submit(bus, echo_job("later"))  # by whose pod the operator has seen the forged one
+        await eventually(lambda: any(order_of(each).name == "later" for each in cold.pods()), "the next job's pod")
+        cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
+        await has_phase(bus, "target", Phase.SUCCEEDED)
+    status = (await find_stored(cold, "target"))["status"]
+    assert (status["worker"], status["attempt"]) == (pod["metadata"]["name"], 1)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_job_that_was_prepared_with_another_plan_is_not_adopted(
+    bus: Bus, cold: OnACluster, *, owned: bool
+) -> None:
+    """Whoever may make Jobs writes their owner and their plan; the plan that counts is what job and runner give."""
+    async with cold.running():
+        await submit(bus, echo_job("prepared", suspend=True))
+        await has_phase(bus, "prepared", Phase.SUSPENDED)
+        stored = GenerationJob.model_validate(await find_stored(cold, "prepared"))
+        plan = stored.status.plan
+        assert plan is not None
+        around = Surroundings(nats_url="nats://nats:4222")
+        foreign = plan.model_copy(update={"params": {"text": "somebody else's"}})
+        runner = FunctionRunner.model_validate(await cold.cluster.get(_path_of("echo", "functionrunners")))
+        manifest = desired.attempt_job(stored, foreign, 1, runner, around)
+        if not owned:
+            del manifest["metadata"]["ownerReferences"]
+        jobs = path_of("batch/v1", "jobs", names.DEFAULT_NAMESPACE)
+        prepared = await cold.cluster.create(jobs, manifest)
+        await cold.cluster.merge(_path_of("prepared"), {"spec": {"suspend": False}})
+
+        async def own_plan() -> str | None:
+            found = await cold.cluster.find(f"{jobs}/prepared-1")
+            other = found is not None and found["metadata"]["uid"] != prepared["metadata"]["uid"]
+            return found["metadata"]["annotations"][names.ANNOTATION_PLAN] if found is not None and other else None
+
+        assert Plan.model_validate_json(await eventually(own_plan, "the attempt's own Job")) == plan
+
+
 async def _away(*_: object) -> str:
     raise Unreachable("update", "as if the leader died before it")
 
 
 async def find_stored(shell: OnACluster, name: str) -> Json:
-    return await shell.cluster.get(path_of(names.API_VERSION, "generationjobs", names.DEFAULT_NAMESPACE, name))
+    return await shell.cluster.get(_path_of(name))
+
+
+def _path_of(name: str, plural: str = "generationjobs") -> str:
+    return path_of(names.API_VERSION, plural, names.DEFAULT_NAMESPACE, name)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
+from auteur_contracts import names
 from auteur_contracts.errors import InvalidRequest, NotFound, Unavailable
 from auteur_contracts.orders import UploadForm
 from auteur_kit.settings import StoreSettings
@@ -18,6 +20,11 @@ from tests.support.cluster import binaries
 from tests.support.objects import described, keys, put
 from tests.support.servers import ServerProcess, minio_server, store_server
 from tests.support.waiting import eventually
+
+
+def link_to(store: Store, key: str, **wanted: Any) -> str:
+    return store.link(key.partition("/")[0], names.s3_uri(store.bucket, key), **wanted)
+
 
 PREFIX = "default/film/jobs/u1/1/"
 
@@ -115,7 +122,7 @@ async def test_a_large_file_travels_in_chunks(store: Store, transfer: Transfer, 
     key = transfer.upload(form_of(store, max_bytes=10_000_000), large, "large.bin", "application/octet-stream")
     with pytest.raises(InvalidRequest, match="larger than 1000 bytes"):
         await store.read(key, limit=1000)
-    transfer.download(store.link(key, expires=timedelta(minutes=1)), tmp_path / "back.bin")
+    transfer.download(link_to(store, key, expires=timedelta(minutes=1)), tmp_path / "back.bin")
     assert (tmp_path / "back.bin").read_bytes() == large.read_bytes()
 
 
@@ -156,15 +163,15 @@ async def test_the_agent_learns_of_a_refused_upload(store: Store, transfer: Tran
 
 async def test_a_link_reads_and_saves_under_a_name(store: Store, transfer: Transfer, picture: Path) -> None:
     key = transfer.upload(form_of(store), picture, "image.png", "image/png")
-    status, data, _ = get(store.link(key, expires=timedelta(minutes=1)))
+    status, data, _ = get(link_to(store, key, expires=timedelta(minutes=1)))
     assert (status, data) == (200, PIXELS)
-    _, _, disposition = get(store.link(key, expires=timedelta(minutes=1), download_name="star.png"))
+    _, _, disposition = get(link_to(store, key, expires=timedelta(minutes=1), download_name="star.png"))
     assert disposition == 'attachment; filename="star.png"'
 
 
 async def test_a_tampered_link_is_refused(store: Store, transfer: Transfer, picture: Path) -> None:
     key = transfer.upload(form_of(store), picture, "image.png", "image/png")
-    link = store.link(key, expires=timedelta(minutes=1))
+    link = link_to(store, key, expires=timedelta(minutes=1))
     await put(store, f"{PREFIX}secret.png", picture, "image/png")
     assert get(link.replace("image.png", "secret.png"))[0] == 403
     assert get(link.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"))[0] == 403
@@ -173,7 +180,7 @@ async def test_a_tampered_link_is_refused(store: Store, transfer: Transfer, pict
 
 async def test_a_link_expires(store: Store, transfer: Transfer, picture: Path, tmp_path: Path) -> None:
     key = transfer.upload(form_of(store), picture, "image.png", "image/png")
-    link = store.link(key, expires=timedelta(seconds=1))
+    link = link_to(store, key, expires=timedelta(seconds=1))
     await eventually(lambda: get(link)[0] == 403, "the link to expire")
     with pytest.raises(LinkRefused, match="refused the download link"):
         transfer.download(link, tmp_path / "back.png")
@@ -183,7 +190,7 @@ async def test_what_is_not_there_is_not_found(store: Store, transfer: Transfer, 
     with pytest.raises(NotFound):
         await store.read("default/nothing")
     with pytest.raises(NotFound):
-        transfer.download(store.link("default/nothing", expires=timedelta(minutes=1)), tmp_path / "x")
+        transfer.download(link_to(store, "default/nothing", expires=timedelta(minutes=1)), tmp_path / "x")
 
 
 async def test_deleting_a_prefix_leaves_its_neighbours(store: Store, picture: Path) -> None:
@@ -200,7 +207,7 @@ async def test_this_machines_disk_is_not_the_stores_fault(store: Store, picture:
     """Told as what it is, and at once: the patience is for the store."""
     patient = Transfer(patience=3600)
     key = patient.upload(form_of(store), picture, "image.png", "image/png")
-    link = store.link(key, expires=timedelta(minutes=1))
+    link = link_to(store, key, expires=timedelta(minutes=1))
     with pytest.raises(OSError, match="No space left on device"):
         patient.download(link, Path("/dev/full"))
     with pytest.raises(FileNotFoundError):
@@ -279,6 +286,15 @@ async def test_a_missing_bucket_is_said(store_settings: StoreSettings) -> None:
     missing.close()
 
 
+@pytest.mark.parametrize(
+    "uri",
+    ["s3://another/film/a.png", "s3://auteur/ads/a.png", "s3://auteur/film", "s3://auteur/film/../ads/a.png", "film/a"],
+)
+def test_a_link_leads_nowhere_but_into_the_namespace(store: Store, uri: str) -> None:
+    with pytest.raises(NotFound):
+        store.link("film", uri.replace("auteur", store.bucket), expires=timedelta(minutes=1))
+
+
 async def test_a_store_that_is_down_is_unavailable_and_comes_back_with_its_data(
     own_store: tuple[ServerProcess, StoreSettings], transfer: Transfer, picture: Path, tmp_path: Path
 ) -> None:
@@ -286,7 +302,7 @@ async def test_a_store_that_is_down_is_unavailable_and_comes_back_with_its_data(
     store = Store(settings)
     await store.ensure_bucket()
     await put(store, "a/x.png", picture, "image/png")
-    link, form = store.link("a/x.png", expires=timedelta(minutes=5)), form_of(store)
+    link, form = link_to(store, "a/x.png", expires=timedelta(minutes=5)), form_of(store)
     server.kill()
     with pytest.raises(Unavailable):
         await store.check()

@@ -19,6 +19,8 @@ NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 UID = "6f0c1a52-0000-4000-8000-000000000001"
 POOL = "studio_painter_standard"
 POD = "alley-1-x7xq2"
+BATCH_UID = "6f0c1a52-0000-4000-8000-00000000ba7c"
+"""Of the batch/v1 Job of the job's first attempt."""
 SCHEMA: Raw = {
     "type": "object",
     "required": ["prompt"],
@@ -115,21 +117,26 @@ def raw_pod(
     *,
     version: int = 10,
     labels: Mapping[str, str] | None = None,
+    namespace: str = "film",
+    owner: str = BATCH_UID,
     created: datetime = NOW,
     deleting: bool = False,
     container: Raw | None = None,
     conditions: Mapping[str, Raw] | None = None,
     **status: Any,
 ) -> Raw:
-    """The pod of the job's first attempt. `container`: the state of the one called worker."""
+    """The pod of the job's first attempt. `owner`: the uid of the Job that controls it. `container`: the state of the
+    one called worker.
+    """
     of_job = {names.LABEL_JOB: "alley", names.LABEL_JOB_UID: UID, names.LABEL_ATTEMPT: "1"}
     own = of_job | {names.LABEL_POOL: POOL, names.LABEL_RUNNER: "painter"}
     metadata: Raw = {
         "name": name,
-        "namespace": "film",
+        "namespace": namespace,
         "resourceVersion": str(version),
         "creationTimestamp": created.isoformat(),
         "labels": own if labels is None else dict(labels),
+        "ownerReferences": [_controlled_by("batch/v1", "Job", "alley-1", owner)] if owner else [],
     }
     if deleting:
         metadata["deletionTimestamp"] = NOW.isoformat()
@@ -139,6 +146,10 @@ def raw_pod(
         status["conditions"] = [{"type": kind, **said} for kind, said in conditions.items()]
     status.setdefault("phase", "Pending")
     return {"metadata": metadata, "spec": {}, "status": status}
+
+
+def _controlled_by(version: str, kind: str, name: str, uid: str) -> Raw:
+    return {"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": True}
 
 
 def pod(name: str = POD, **wanted: Any) -> Pod:
@@ -185,7 +196,13 @@ def raw_batch_job(*, suspend: bool = False, conditions: Mapping[str, str] | None
     labels = {names.LABEL_JOB_UID: UID, names.LABEL_ATTEMPT: "1"}
     said = [{"type": kind, "status": "True", "reason": why} for kind, why in (conditions or {}).items()]
     return {
-        "metadata": {"name": "alley-1", "uid": "batch-uid", "labels": labels, "annotations": {}},
+        "metadata": {
+            "name": "alley-1",
+            "uid": BATCH_UID,
+            "labels": labels,
+            "annotations": {},
+            "ownerReferences": [_controlled_by(names.API_VERSION, "GenerationJob", "alley", UID)],
+        },
         "spec": {"suspend": suspend},
         "status": {"conditions": said} if said else {},
     }

@@ -196,7 +196,7 @@ def test_a_pod_that_ran_nothing_is_a_loss_and_says_why(said: str, code: int, why
 
 
 def _message(said: str) -> str:
-    found = termination_message(pod(phase="Failed", container=exited(75, message=said)))
+    found = termination_message(pod(phase="Failed", container=exited(75, message=said)), JOB)
     assert found is not None
     return found.message
 
@@ -228,11 +228,12 @@ def test_an_attempt_that_was_handed_back_tells_who_had_it_leave(
         (word(outcome=Outcome.SUCCEEDED)[:-10], "cut by the kubelet"),
         (word(outcome=Outcome.SUCCEEDED, uid="another"), "another job's"),
         (word(outcome=Outcome.SUCCEEDED, attempt=2), "another attempt's"),
+        (word(outcome=Outcome.SUCCEEDED, namespace="ads"), "another namespace's"),
     ],
 )
 def test_without_a_word_of_ours_the_result_and_then_the_log_are_looked_for(left: str, why: str) -> None:
     ended = failed(1, left=left)
-    assert termination_message(ended) is None, why
+    assert termination_message(ended, JOB) is None, why
     assert asked(JOB, Findings(ended)) == [Lookup.RESULT, Lookup.LOG], why
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from auteur_contracts import names
+from auteur_contracts.names import TierPool
 from auteur_contracts.resources import FunctionRunner
 from auteur_operator.object_cache import Deployment, ObjectCache, Unusable
 from tests.unit.cluster_operator.making import NOW, POD, POOL, UID, raw_pod, raw_runner
@@ -24,31 +25,33 @@ def test_pods_are_found_by_the_job_they_are_of(objects: ObjectCache) -> None:
     first = objects.take_pod(raw_pod("one"))
     second = objects.take_pod(raw_pod("two"))
     objects.take_pod(raw_pod("warm", labels=POOL_LABELS))
-    assert objects.pods_of_job(UID) == [first, second]
-    assert objects.pods_of_job("another") == []
+    objects.take_pod(raw_pod("one", namespace="ads"))  # whose labels anybody may write there
+    assert objects.pods_of_job("film", UID) == [first, second]
+    assert objects.pods_of_job("film", "another") == []
 
 
 def test_a_pools_pods_are_those_of_no_job(objects: ObjectCache) -> None:
     """An attempt's pod bears its pool's label too."""
-    objects.take_pod(raw_pod("attempt"))
-    warm = objects.take_pod(raw_pod("warm", labels=POOL_LABELS))
-    assert objects.pods_of_pool(POOL) == [warm]
+    objects.take_pod(raw_pod("attempt", namespace="studio"))
+    warm = objects.take_pod(raw_pod("warm", namespace="studio", labels=POOL_LABELS))
+    objects.take_pod(raw_pod("foreign", labels=POOL_LABELS))
+    assert objects.pods_of_pool(TierPool("studio", "painter", "standard")) == [warm]
 
 
 def test_a_pod_is_news_once_and_old_copies_are_none(objects: ObjectCache) -> None:
     seen = objects.take_pod(raw_pod(version=10, phase="Running"))
     assert objects.take_pod(raw_pod(version=10)) is None
     assert objects.take_pod(raw_pod(version=9)) is None
-    assert objects.pods_of_job(UID) == [seen]
+    assert objects.pods_of_job("film", UID) == [seen]
     newer = objects.take_pod(raw_pod(version=11, phase="Succeeded"))
-    assert objects.pods_of_job(UID) == [newer]
+    assert objects.pods_of_job("film", UID) == [newer]
 
 
 def test_a_deleted_pod_leaves_nothing_behind(objects: ObjectCache) -> None:
     seen = objects.take_pod(raw_pod())
     assert objects.drop_pod("film", POD) == seen
     assert objects.drop_pod("film", POD) is None
-    assert (objects.pods, objects.pods_of_job(UID), dict(objects._by_attempt), dict(objects._by_pool)) == (
+    assert (objects.pods, objects.pods_of_job("film", UID), dict(objects._by_job), dict(objects._by_pool)) == (
         {},
         [],
         {},
@@ -56,18 +59,10 @@ def test_a_deleted_pod_leaves_nothing_behind(objects: ObjectCache) -> None:
     )
 
 
-def test_a_list_tells_which_pods_are_gone(objects: ObjectCache) -> None:
-    """Not those that came after it, and not those of places that it is not of."""
-    for name, version in (("there", 10), ("gone", 10), ("newer", 30)):
-        objects.take_pod(raw_pod(name, version=version))
-    there = {("film", "there")}
-    assert objects.pods_missing_in(there, "", 20) == [("film", "gone")]
-    assert objects.pods_missing_in(there, "film", 20) == [("film", "gone")]
-    assert objects.pods_missing_in(there, "ads", 20) == []
-
-
 def test_attempts_that_have_not_started_are_known_apart(objects: ObjectCache) -> None:
+    objects.enabled.add("film")
     seen = objects.take_pod(raw_pod(version=10, phase="Pending"))
+    objects.take_pod(raw_pod(namespace="ads", phase="Pending"))  # where no jobs may run
     objects.take_pod(raw_pod("warm", labels=POOL_LABELS, phase="Pending"))
     assert list(objects.pending_attempts()) == [seen]
     objects.take_pod(raw_pod(version=11, phase="Running"))
@@ -80,10 +75,16 @@ def test_attempts_that_have_not_started_are_known_apart(objects: ObjectCache) ->
 def test_the_agent_of_an_attempt_is_no_worker_of_the_pool(objects: ObjectCache) -> None:
     """It beats for the pool, and leaves with its attempt."""
     objects.take_pod(raw_pod("attempt"))
-    objects.take_pod(raw_pod("warm", labels=POOL_LABELS))
-    assert (objects.is_of_attempt("attempt"), objects.is_of_attempt("warm")) == (True, False)
+    objects.take_pod(raw_pod("attempt", namespace="ads"))
+    objects.take_pod(raw_pod("warm", namespace="studio", labels=POOL_LABELS))
+    assert objects.is_of_attempt("attempt", POOL)
+    assert not objects.is_of_attempt("warm", POOL)
+    objects.take_pod(raw_pod("warm", namespace="ads"))
+    assert not objects.is_of_attempt("warm", POOL), "a namesake elsewhere makes it no less the pool's"
     objects.drop_pod("film", "attempt")
-    assert not objects.is_of_attempt("attempt")
+    assert objects.is_of_attempt("attempt", POOL)
+    objects.drop_pod("ads", "attempt")
+    assert not objects.is_of_attempt("attempt", POOL)
 
 
 # ── runners ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ from auteur_contracts import names
 from auteur_control.reading import moment
 from auteur_operator.observed import AS_USUAL, NOTHING, BatchJob, Cause, Pod, Terminated, batch_job_of, pod_of
 from tests.unit.cluster_operator.making import (
+    BATCH_UID,
     NOW,
     POD,
     POOL,
@@ -28,6 +29,7 @@ def test_a_pod_that_was_just_made_says_nothing_yet() -> None:
         namespace="film",
         name="p",
         version=7,
+        owner_uid="",
         job="",
         job_uid="",
         attempt=0,
@@ -58,6 +60,7 @@ def test_a_pod_of_an_attempt_that_ended_says_all() -> None:
         namespace="film",
         name=POD,
         version=12,
+        owner_uid=BATCH_UID,
         job="alley",
         job_uid=UID,
         attempt=1,
@@ -124,8 +127,8 @@ def test_a_moment_is_read_as_api_servers_write_it() -> None:
 
 
 def batch(*conditions: dict[str, Any], **spec: Any) -> BatchJob:
-    labels = {names.LABEL_JOB_UID: UID, names.LABEL_ATTEMPT: "2"}
-    meta = {"name": "alley-2", "uid": "b", "labels": labels, "annotations": {names.ANNOTATION_PLAN: "{}"}}
+    owner = {"apiVersion": names.API_VERSION, "kind": "GenerationJob", "name": "alley", "uid": UID, "controller": True}
+    meta = {"name": "alley-2", "uid": "b", "ownerReferences": [owner], "annotations": {names.ANNOTATION_PLAN: "{}"}}
     return batch_job_of({"metadata": meta, "spec": spec, "status": {"conditions": list(conditions)}})
 
 
@@ -147,8 +150,24 @@ def test_a_condition_that_does_not_hold_ends_nothing() -> None:
 
 
 def test_a_job_that_somebody_else_made_belongs_to_no_attempt() -> None:
-    found = batch_job_of({"metadata": {"name": "alley-1", "uid": "b"}, "spec": {"suspend": True}})
+    meta = {"name": "alley-1", "uid": "b", "labels": {names.LABEL_JOB_UID: UID}}
+    found = batch_job_of({"metadata": meta, "spec": {"suspend": True}})
     assert (found.job_uid, found.plan, found.suspended) == ("", "", True)
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        {"apiVersion": "batch/v1", "kind": "Job", "uid": BATCH_UID},
+        {"apiVersion": "batch/v1", "kind": "Job", "uid": BATCH_UID, "controller": False},
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "uid": BATCH_UID, "controller": True},
+        {"apiVersion": names.API_VERSION, "kind": "Job", "uid": BATCH_UID, "controller": True},
+    ],
+)
+def test_only_a_batch_job_that_controls_a_pod_owns_it(owner: dict[str, Any]) -> None:
+    raw = raw_pod(owner="")
+    raw["metadata"]["ownerReferences"] = [owner]
+    assert pod_of(raw).owner_uid == ""
 
 
 @pytest.mark.parametrize(
