@@ -1,5 +1,6 @@
 """The control plane of a cluster: over custom resources, by the operator's own replica; the cluster is in memory."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -13,10 +14,13 @@ from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
 from auteur_kit.store import Store
 from auteur_operator.cluster import path_of
+from auteur_operator.resources import job_path
+from tests.support import custom_resources
 from tests.support.control_suite import ControlPlaneSuite, has_phase
 from tests.support.memory_objects import Json
-from tests.support.scripted import ECHO, ScriptedWorker, echo_job, find, submit
+from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import OnACluster, Shell
+from tests.support.versions_suite import newer_field, newer_quality, newer_words, phase_of
 from tests.support.waiting import eventually
 
 
@@ -41,6 +45,24 @@ class TestOnACluster(ControlPlaneSuite):
         assert found is not None
         assert found.job.status.failure is not None
         assert "Duplicate value" in found.job.status.failure.message
+
+    async def test_a_phase_that_an_admin_wrote_is_put_right_and_nothing_else_is_changed(
+        self, bus: Bus, shell: OnACluster, control: None, worker: ScriptedWorker, facts: Facts
+    ) -> None:
+        await submit(bus, echo_job("over"))
+        await worker.run_one()
+        await eventually(lambda: phase_of(shell, "over", Phase.SUCCEEDED), "its end")
+        await submit(bus, echo_job("open"))
+        await worker.claim(await worker.order())
+        await eventually(lambda: phase_of(shell, "open", Phase.RUNNING), "the other one to run")
+        before = {name: await shell.stored(name) for name in ("over", "open")}
+        for name in before:
+            await shell.cluster.merge(job_path(("default", name), "status"), {"status": {"phase": "Failed"}})
+        await eventually(lambda: phase_of(shell, "over", Phase.SUCCEEDED), "the finished one's phase")
+        await eventually(lambda: phase_of(shell, "open", Phase.RUNNING), "the running one's phase")
+        for name, was in before.items():
+            assert (await shell.stored(name))["status"] == was["status"]
+        assert facts.of("over").count("succeeded") == 1
 
 
 # ── pods of one attempt, where no workers are kept warm ───────────────────────────────────────────────────────────────
@@ -132,6 +154,25 @@ async def test_a_leader_that_comes_after_a_crash_adopts_the_job_that_was_made(
         cold.cluster.kubelet.finish(cold.cluster.kubelet.run(pod), last_word(pod, Outcome.SUCCEEDED))
         await has_phase(bus, "orphan", Phase.SUCCEEDED)
     assert len(cold.pods()) == 1, "one attempt is one execution"
+
+
+@pytest.mark.parametrize("change", [newer_words, newer_field, newer_quality])
+async def test_the_pod_of_a_job_that_another_version_wrote_is_left_alone(
+    bus: Bus, cold: OnACluster, change: Callable[[Json], None]
+) -> None:
+    async with cold.running():
+        await submit(bus, echo_job("foreign"))
+        pod = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
+        await eventually(lambda: phase_of(cold, "foreign", Phase.DISPATCHED), "it to be dispatched")
+    await cold.rewrite("foreign", change)
+    with custom_resources.newer():
+        async with cold.running():
+            await submit(bus, echo_job("next"))
+            await eventually(lambda: len(cold.pods()) == 2, "the next one's pod")
+            assert [verb for verb, path in cold.cluster.calls if verb == "delete"] == []
+            if change is not newer_quality:  # what became of its attempt is told by who can read it
+                cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
+                await eventually(lambda: phase_of(cold, "foreign", Phase.SUCCEEDED), "its end")
 
 
 async def _away(*_: object) -> str:
