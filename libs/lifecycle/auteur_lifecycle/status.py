@@ -208,7 +208,8 @@ def look_again_at(job: GenerationJob) -> datetime | None:
     if status.finished or (is_held_back(status) and not has_begun(status)):
         return None
     due: list[datetime] = []
-    if status.retry_at is not None and not status.dispatched:
+    held = status.condition(ConditionType.DISPATCHED)
+    if status.retry_at is not None and held is not None and held.reason is Reason.WAITING_TO_RETRY:
         due.append(status.retry_at)
     if status.running and status.start_time is not None:
         due.append(status.start_time + job.spec.deadline + DEADLINE_GRACE)

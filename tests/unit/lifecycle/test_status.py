@@ -542,6 +542,16 @@ def test_an_order_that_nobody_will_claim_is_taken_back() -> None:
     assert status.withdraw(running(), "too late", after(5)).running
 
 
+def test_a_retry_is_looked_for_at_its_time_and_not_again_and_again_while_it_waits_for_a_worker() -> None:
+    one = having(running(), status.end_attempt(running(), 1, failure(), NOW))
+    assert status.look_again_at(one) == one.status.retry_at == after(1)
+    paused = having(one, next_status(one, seen(), after(0.5)))
+    assert status.look_again_at(paused) == after(1)
+    due = having(one, next_status(one, seen(), after(2)))
+    assert said(due.status, DISPATCHED)[1] is Reason.WAITING_FOR_WORKER
+    assert status.look_again_at(due) is None
+
+
 # ── what another version wrote ────────────────────────────────────────────────────────────────────────────────────────
 
 MASKED = "This version of Auteur does not know spec.mask. Upgrade the operator, or create it anew without."
