@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from auteur_contracts import names
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus, Plan, TierDeclaration
 from auteur_contracts.vocabulary import ConditionType, Reason
-from auteur_control.accounting import has_own_pod
+from auteur_control.accounting import has_own_pod, is_of_pool
 from auteur_control.errors import Exists, Forbidden, Invalid
 from auteur_control.resources import Key
 from auteur_control.work_queue import WorkQueue
@@ -108,8 +108,8 @@ class Attempts:
     async def observe(self, job: GenerationJob, now: datetime) -> GenerationJobStatus:
         status = job.status
         findings = Findings(pod=newest(await self._lookups.pods_of_attempt(job)))
-        if findings.pod is None and not self._may_ask(job, now):
-            return status
+        if findings.pod is None and (not has_own_pod(status) or not self._may_ask(job, now)):
+            return status  # a newer version may have carried it otherwise than by a pod
         tier = self._tier(job)
         while isinstance(outcome := outcome_of(job, findings, tier), Lookup):
             findings = await self._lookups.look_up(outcome, job, findings)
@@ -185,7 +185,7 @@ class Attempts:
         `before`, where it never had a pod: a queue or a quota may let one in yet.
         """
         status, pods = job.status, self._objects.pods_of_job(job.metadata.namespace, job.metadata.uid)
-        wanted = status.attempt if status.dispatched and not status.finished and has_own_pod(status) else 0
+        wanted = status.attempt if status.dispatched and not status.finished and not is_of_pool(status) else 0
         strays = {(pod.attempt, pod.owner_uid) for pod in pods if pod.at_work and pod.owner_uid}
         if before is not None and before.dispatched and has_own_pod(before):
             podless = {before.attempt} - {pod.attempt for pod in pods}

@@ -7,7 +7,7 @@ from auteur_contracts import names
 from auteur_contracts.orders import Heartbeat, WorkerState
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import Reason
-from auteur_control.accounting import has_own_pod
+from auteur_control.accounting import is_of_pool
 from auteur_control.carriers import Carriers, Catalogue
 from auteur_control.resources import Key
 from auteur_control.work_queue import WorkQueue
@@ -111,7 +111,7 @@ class PodCarriers(Carriers):
         status = job.status
         if not status.dispatched or status.finished:
             return status
-        if has_own_pod(status):
+        if not is_of_pool(status):
             return await self._attempts.observe(job, now)
         if status.plan is not None and not status.running and not self.most_workers(status.plan.pool):
             # The runner was deleted, or the tier's pool given up, before a worker took the order.

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from pydantic_core import from_json
+
 from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob
-from auteur_control.reading import Read
-from auteur_control.resources import Expired, Key, resource_of
+from auteur_control.reading import Read, read_job
+from auteur_control.resources import Expired, Key, Malformed, document_of, resource_of
 from auteur_lifecycle.expiry import expires_at, was_released
 
 
@@ -23,8 +25,8 @@ class Finished:
     expires: datetime | None
 
     @property
-    def job(self) -> GenerationJob:
-        return GenerationJob.model_validate_json(self.text)
+    def read(self) -> Read:
+        return read_job(from_json(self.text))
 
 
 class JobCache:
@@ -55,7 +57,7 @@ class JobCache:
         self._keys[job.metadata.uid] = key
         if job.status.finished:
             self._live.pop(key, None)
-            self._finished[key] = self._keep(job, version)
+            self._finished[key] = self._keep(seen, version)
             return True
         self._finished.pop(key, None)
         self._live[key] = seen
@@ -70,12 +72,13 @@ class JobCache:
         last = self._live.pop(key, None)
         if last is not None:
             return resource_of(last)
-        return None if finished is None else finished.job
+        return None if finished is None else resource_of(finished.read)
 
-    def _keep(self, job: GenerationJob, version: int) -> Finished:
-        usual = self.holds_in(job.metadata.namespace)
-        text = job.model_dump_json(exclude_none=True).encode()
-        return Finished(version, job.metadata.uid, text, was_released(job), expires_at(job, usual))
+    def _keep(self, seen: Read, version: int) -> Finished:
+        """One that cannot be read does not expire: what it is needed for is not known either."""
+        job = resource_of(seen)
+        due = None if isinstance(seen, Malformed) else expires_at(job, self.holds_in(job.metadata.namespace))
+        return Finished(version, job.metadata.uid, document_of(seen).encode(), was_released(job), due)
 
     # ── looking up ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,13 +93,15 @@ class JobCache:
         """The job, unless it is finished."""
         return self._live.get(key)
 
+    def read(self, key: Key) -> Read | None:
+        """Also a finished one."""
+        finished = self._finished.get(key)
+        return self._live.get(key) if finished is None else finished.read
+
     def find(self, key: Key) -> GenerationJob | None:
         """Also a finished one. None for one that cannot be read."""
-        known = self._live.get(key)
-        if isinstance(known, GenerationJob):
-            return known
-        finished = self._finished.get(key)
-        return None if finished is None else finished.job
+        found = self.read(key)
+        return None if isinstance(found, Malformed) else found
 
     def uid(self, key: Key) -> str:
         finished = self._finished.get(key)
@@ -129,8 +134,8 @@ class JobCache:
     def unreleased(self) -> Iterator[GenerationJob]:
         """Finished, and nobody has released them."""
         for finished in list(self._finished.values()):
-            if not finished.released:
-                yield finished.job
+            if not finished.released and isinstance(job := finished.read, GenerationJob):
+                yield job
 
     def in_namespace(self, namespace: str) -> list[str]:
         """Names of the jobs that are not released yet, sorted."""

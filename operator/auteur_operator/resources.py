@@ -11,7 +11,17 @@ from auteur_contracts import names
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_control.errors import Conflicted, Gone
 from auteur_control.reading import Read, read_job
-from auteur_control.resources import Expired, JobResources, JobWatcher, Key, Patch, resource_of
+from auteur_control.resources import (
+    Expired,
+    JobResources,
+    JobWatcher,
+    Key,
+    Malformed,
+    Patch,
+    at_version,
+    resource_of,
+    with_status,
+)
 from auteur_operator.cluster import Cluster, Json, path_of
 from auteur_operator.job_cache import JobCache
 
@@ -54,8 +64,8 @@ class ClusterJobs(JobResources):
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def find(self, key: Key) -> GenerationJob | None:
-        return self._cache.find(key)
+    def read(self, key: Key) -> Read | None:
+        return self._cache.read(key)
 
     def live(self, key: Key) -> Read | None:
         return self._cache.live(key)
@@ -124,19 +134,20 @@ class ClusterJobs(JobResources):
         """Watchers are told of a job that was deleted meanwhile when the watch shows its end."""
         if status == resource.status:
             return resource
+        known = self._cache.live(resource.key)
+        changed = with_status(known if isinstance(known, Malformed) else resource, status)
         try:
-            version = await self._cluster.replace(job_path(resource.key, "status"), _status_manifest(resource, status))
+            version = await self._cluster.replace(job_path(resource.key, "status"), _status_manifest(changed))
         except Conflicted:
             raw = await self._cluster.find(job_path(resource.key))
             if raw is not None:
                 self._cache.take(read_job(raw))
             raise
-        meta = resource.metadata.model_copy(update={"resource_version": version})
-        written = resource.model_copy(update={"metadata": meta, "status": status})
+        written = at_version(changed, version)
         self._cache.take(written)
         for watcher in self._watchers:
-            watcher.on_written(resource.status, written)
-        return written
+            watcher.on_written(resource.status, resource_of(written))
+        return resource_of(written)
 
     async def patch(self, key: Key, patch: Patch) -> GenerationJob | None:
         """The watch will show the change too; taken from the answer, it is reconciled a moment sooner."""
@@ -172,9 +183,13 @@ def _manifest(asked: GenerationJob) -> Json:
     }
 
 
-def _status_manifest(job: GenerationJob, status: GenerationJobStatus) -> Json:
+def _status_manifest(changed: Read) -> Json:
     """A write of /status changes nothing but the status, so nothing else is sent."""
-    meta = job.metadata
+    meta = resource_of(changed).metadata
+    if isinstance(changed, Malformed):
+        status = changed.raw["status"]
+    else:
+        status = changed.status.model_dump(mode="json", exclude_defaults=True)
     return {
         "apiVersion": names.API_VERSION,
         "kind": "GenerationJob",
@@ -185,5 +200,5 @@ def _status_manifest(job: GenerationJob, status: GenerationJobStatus) -> Json:
             "resourceVersion": meta.resource_version,
         },
         "spec": {},
-        "status": status.model_dump(mode="json", exclude_defaults=True),
+        "status": status,
     }

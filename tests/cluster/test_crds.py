@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from auteur_contracts.crds import DECLARATIONS, JOBS, RULES, Declaration, crd, fields_of, schema_of
 from auteur_contracts.orders import Outcome
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS, DATA = ROOT / "manifests", ROOT / "tests" / "data" / "cluster"
 BROKEN = DATA / "broken"
 SAMPLES = sorted((MANIFESTS / "samples").glob("*.yaml"))
-KINDS = {"GenerationJob": GenerationJob, "FunctionRunner": FunctionRunner}
+KINDS: dict[str, type[BaseModel]] = {"GenerationJob": GenerationJob, "FunctionRunner": FunctionRunner}
 FREE = {"suspend", "cancel"}
 """What may be changed."""
 

@@ -296,7 +296,6 @@ def _greedy(shape: Shape, priority: str) -> dict[str, Any]:
         ({"function": "text-to-imag"}, Reason.UNKNOWN_FUNCTION, "Known functions: text-to-image."),
         ({"runner": "fusion"}, Reason.UNKNOWN_RUNNER, "Known runners: diffusion."),
         ({"quality": "ultra"}, Reason.TIER_NOT_OFFERED, "Offered: standard."),
-        ({"deadline": "9999d"}, Reason.INVALID_REQUEST, "deadline"),
     ],
     ids=lambda value: value.value if isinstance(value, Reason) else None,
 )

@@ -259,8 +259,8 @@ class ClusterSuite:
 
     async def test_a_status_that_the_schema_refuses(self, cluster: Cluster, namespace: str) -> None:
         made = await cluster.create(jobs_path(namespace), job())
-        with pytest.raises(Invalid, match="phase"):
-            await cluster.replace(jobs_path(namespace, "alley", "status"), status_of(made, phase="Dreaming"))
+        with pytest.raises(Invalid, match="attempt"):
+            await cluster.replace(jobs_path(namespace, "alley", "status"), status_of(made, attempt=-1))
 
     # ── patches ───────────────────────────────────────────────────────────────────────────────────────────────────
 

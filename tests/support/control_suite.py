@@ -3,10 +3,8 @@ the protocol, and nothing runs. Every shell passes this suite; what one of them 
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NoReturn
 
@@ -28,6 +26,7 @@ from auteur_lifecycle.gate import gate
 from tests.support.holds_suite import HoldsSuite
 from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import Shell
+from tests.support.versions_suite import VersionsSuite
 from tests.support.waiting import eventually
 
 
@@ -71,17 +70,7 @@ async def make_source(worker: ScriptedWorker) -> None:
     await worker.report(order, grant.token, outputs=(stored(grant, "image.png", "image/png"),))
 
 
-@asynccontextmanager
-async def _running(work: "asyncio.Task[None]") -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
-
-
-class ControlPlaneSuite(HoldsSuite):
+class ControlPlaneSuite(HoldsSuite, VersionsSuite):
     """A class of tests with a fixture `shell`, which offers ECHO, inherits these."""
 
     @pytest.fixture
@@ -92,7 +81,7 @@ class ControlPlaneSuite(HoldsSuite):
     @pytest.fixture
     async def worker(self, bus: Bus, shell: Shell) -> AsyncIterator[ScriptedWorker]:
         scripted = ScriptedWorker(bus, pool=shell.pool)
-        async with _running(asyncio.create_task(scripted.live())):
+        async with scripted.living():
             yield scripted
 
     @pytest.fixture
@@ -192,14 +181,14 @@ class ControlPlaneSuite(HoldsSuite):
         self, shell: Shell, bus: Bus, control: None, facts: Facts
     ) -> None:
         doomed = ScriptedWorker(bus, "doomed", pool=shell.pool)
-        async with _running(asyncio.create_task(doomed.live())):
+        async with doomed.living():
             await submit(bus, echo_job("orphan"))
             order = await doomed.order()
             assert isinstance(await doomed.claim(order), Grant)
         # Silent from here on.
         await eventually(lambda: "queued" in facts.of("orphan"), "the loss to be noticed")
         survivor = ScriptedWorker(bus, "survivor", pool=shell.pool)
-        async with _running(asyncio.create_task(survivor.live())):
+        async with survivor.living():
             taken = await survivor.run_one()
             assert taken.attempt == 2
             await has_phase(bus, "orphan", Phase.SUCCEEDED)
@@ -436,7 +425,7 @@ class ControlPlaneSuite(HoldsSuite):
         worker = ScriptedWorker(bus, pool=shell.pool)
         await says("no worker of it is running")
         worker.state = WorkerState.STARTING
-        async with _running(asyncio.create_task(worker.live())):
+        async with worker.living():
             await says("its worker is starting")
             worker.state, worker.message = WorkerState.BROKEN, "no such model"
             await says("its setup failed: no such model")

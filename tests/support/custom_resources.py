@@ -4,6 +4,7 @@ The schemas are those of `manifests/crds`. CEL is not evaluated: the rules that 
 Python, and the cluster suite shows that a real server refuses the same.
 """
 
+import contextlib
 import copy
 import functools
 import re
@@ -30,6 +31,19 @@ def schemas() -> dict[str, Schema]:
         crd["spec"]["names"]["plural"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         for crd in crds
     }
+
+
+@contextlib.contextmanager
+def newer() -> Iterator[None]:
+    """GenerationJobs as a later version may have them: `spec.mask`, `status.mood`, the quality `preview`."""
+    ours = schemas()["generationjobs"]
+    jobs = schemas()["generationjobs"] = copy.deepcopy(ours)
+    spec, status = jobs["spec"]["properties"], jobs["status"]["properties"]
+    spec["mask"] = status["mood"] = {"x-kubernetes-preserve-unknown-fields": True}
+    for quality in (spec["quality"], status["plan"]["properties"]["tier"]["properties"]["quality"]):
+        quality["enum"].append("preview")
+    yield
+    schemas()["generationjobs"] = ours
 
 
 def admitted(plural: str, made: Json) -> Json:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from nats.aio.client import Client as NatsClient
+from pydantic import BaseModel
 
 from auteur_contracts import names, subjects
 from auteur_contracts.events import DecidedFact, Envelope, Logged, Previewed, Progressed, Started
@@ -36,7 +37,7 @@ from auteur_control.kinds import JOBS
 from auteur_control.testing import GivenRunners, MemoryJobs
 from auteur_control.work_queue import WorkQueue
 from auteur_kit import streams
-from auteur_kit.bus import Bus, Consumer, Delivery
+from auteur_kit.bus import Bus, Consumer, Delivery, Listener
 from auteur_kit.clock import utc_now
 from auteur_kit.settings import NatsSettings
 from auteur_kit.store import Store
@@ -92,6 +93,8 @@ class LossyBus(Bus):
         self.attentive.set()
         self.commands: list[tuple[str, Verb]] = []
         """Those that were obeyed."""
+        self.asked = 0
+        """Questions that came."""
         self.said: set[tuple[str, int]] = set()
         """Uid and version of what was said, or lost."""
 
@@ -101,6 +104,13 @@ class LossyBus(Bus):
             await super().publish_fact(told, traceparent=traceparent, patience=patience)
         if isinstance(envelope.data, DecidedFact):
             self.said.add((envelope.uid, envelope.data.version))
+
+    async def answer(self, subject: object, handle: Callable[[str, bytes], Awaitable[BaseModel | bytes]]) -> Listener:
+        async def count(asked: str, data: bytes) -> BaseModel | bytes:
+            self.asked += 1
+            return await handle(asked, data)
+
+        return await super().answer(subject, count)
 
     async def consume(self, consumer: Consumer, handle: Callable[[list[Delivery]], Awaitable[None]]) -> None:
         async def hear(batch: list[Delivery]) -> None:

@@ -1,8 +1,11 @@
 """A worker and a gateway of few lines, which do as a test says: they speak the protocol, and nothing runs."""
 
 import asyncio
+import contextlib
 import json
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +82,7 @@ async def submit(bus: Bus, job: GenerationJob) -> None:
 async def find(bus: Bus, name: str) -> Snapshot | None:
     """A job as the control plane has it."""
     data = await bus.request(subjects.JobQuery(names.DEFAULT_NAMESPACE, "list"), ListJobs(names=(name,)))
-    return next(iter(ListedJobs.model_validate_json(data).items), None)
+    return next(iter(ListedJobs.read(data).items), None)
 
 
 @dataclass
@@ -110,12 +113,12 @@ class ScriptedWorker:
         self.message = ""
         self.heartbeats = True
         self._busy_with: tuple[str, int] = ("", 0)
-        self._sequence = 0
+        self.beats = 0
 
     async def beat(self) -> None:
         if not self.heartbeats:
             return
-        self._sequence += 1
+        self.beats += 1
         uid, attempt = self._busy_with
         beat = Heartbeat(
             worker=self.name,
@@ -125,7 +128,7 @@ class ScriptedWorker:
             message=self.message,
             uid=uid,
             attempt=attempt,
-            sequence=self._sequence,
+            sequence=self.beats,
         )
         await self._bus.say(subjects.Heartbeat(self._pool, self.name), beat)
 
@@ -150,6 +153,17 @@ class ScriptedWorker:
             while True:
                 await self.beat()
                 await asyncio.sleep(0.5)
+
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator[None]:
+        """Until the end of the block."""
+        life = asyncio.create_task(self.live())
+        try:
+            yield
+        finally:
+            life.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await life
 
     async def order(self) -> Order:
         return await asyncio.wait_for(self._orders.get(), 60)

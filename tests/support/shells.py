@@ -4,9 +4,11 @@ the engine's table, over custom resources of a cluster in memory. Each can be en
 
 import asyncio
 import contextlib
+import json
+import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from auteur_contracts.resources import FunctionRunner, Warm
 from auteur_control.control_plane import ControlPlane, ControlSettings, Outside
 from auteur_control.fair_queue import Limits
 from auteur_control.kinds import JOBS
-from auteur_control.resources import JobResources
+from auteur_control.resources import JobResources, document_of
 from auteur_control.testing import GivenRunners, MemoryJobs
 from auteur_control.work_queue import WorkQueue
 from auteur_engine.engine import run_engine
@@ -65,6 +67,14 @@ class Shell(ABC):
         """The jobs as they are stored, to be changed while no control plane runs: as another version left them."""
 
     @abstractmethod
+    async def stored(self, name: str) -> Json:
+        """The job as JSON, as it is stored now; empty where there is none."""
+
+    @abstractmethod
+    async def rewrite(self, name: str, change: Callable[[Json], None]) -> None:
+        """Changes what is stored, past every schema and while no control plane runs: as another version left it."""
+
+    @abstractmethod
     def stalled(self) -> AbstractContextManager[None]:
         """What is true cannot be written inside the block."""
 
@@ -101,6 +111,15 @@ class InMemory(Shell):
     async def truth(self) -> AsyncIterator[JobResources]:
         self._jobs.forget_watchers()
         yield self._jobs
+
+    async def stored(self, name: str) -> Json:
+        found = self._jobs.read((names.DEFAULT_NAMESPACE, name))
+        return {} if found is None else dict(json.loads(document_of(found)))
+
+    async def rewrite(self, name: str, change: Callable[[Json], None]) -> None:
+        job = await self.stored(name)
+        change(job)
+        self._jobs.leave(job)
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
@@ -147,6 +166,17 @@ class OnOneMachine(Shell):
         with contextlib.closing(self._open()) as table:
             yield StoredJobs(table, JOBS, utc_now)
 
+    async def stored(self, name: str) -> Json:
+        with contextlib.closing(sqlite3.connect(self._settings.database)) as database:
+            row = database.execute("SELECT resource FROM resources WHERE name = ?", (name,)).fetchone()
+        return {} if row is None else dict(json.loads(row[0]))
+
+    async def rewrite(self, name: str, change: Callable[[Json], None]) -> None:
+        job = await self.stored(name)
+        change(job)
+        with contextlib.closing(sqlite3.connect(self._settings.database)) as database, database:
+            database.execute("UPDATE resources SET resource = ? WHERE name = ?", (json.dumps(job), name))
+
     def _open(self) -> Table:
         return _GatedTable.open(self._settings.database, on_fault=lambda error: pytest.fail(repr(error)))
 
@@ -155,6 +185,10 @@ class OnOneMachine(Shell):
         _GatedTable.gate.clear()
         yield
         _GatedTable.gate.set()
+
+
+def _key_of(job: str) -> Key:
+    return Key(names.API_VERSION, "generationjobs", names.DEFAULT_NAMESPACE, job)
 
 
 class OnACluster(Shell):
@@ -225,6 +259,14 @@ class OnACluster(Shell):
     @asynccontextmanager
     async def truth(self) -> AsyncIterator[JobResources]:
         yield ClusterJobs(self.cluster, JobCache())
+
+    async def stored(self, name: str) -> Json:
+        return self.cluster.objects.find(_key_of(name)) or {}
+
+    async def rewrite(self, name: str, change: Callable[[Json], None]) -> None:
+        job = await self.stored(name)
+        change(job)
+        self.cluster.objects.put(_key_of(name), job)
 
     @contextmanager
     def stalled(self) -> Iterator[None]:

@@ -1,9 +1,12 @@
 """Orders from people, in the imperative, and the questions one program asks another."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, ValidationError
+from pydantic_core import from_json
 
 from auteur_contracts import names
-from auteur_contracts.model import TolerantModel
+from auteur_contracts.model import STORED, TolerantModel
 from auteur_contracts.quantities import Label
 from auteur_contracts.resources import GenerationJob
 
@@ -61,3 +64,18 @@ class ListedJobs(TolerantModel):
     items: tuple[Snapshot, ...] = ()
     more: str = ""
     """The name to continue after; empty at the end."""
+    unreadable: tuple[str, ...] = ()
+    """Names of those that are there, but that one of us cannot read."""
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """One that this version cannot read hides no other."""
+        raw = from_json(data)
+        items: list[Snapshot] = []
+        unreadable = [*raw.get("unreadable", ())]
+        for item in raw.get("items", ()):
+            try:
+                items.append(Snapshot.model_validate(item, context=STORED))
+            except ValidationError:
+                unreadable.append(item["job"]["metadata"]["name"])
+        return cls(items=tuple(items), more=raw.get("more", ""), unreadable=tuple(unreadable))

@@ -7,8 +7,9 @@ job that is there, and `kubectl get -o yaml` shows what holds. None that says no
 is the same, and objects keep to what people wrote. None of a FunctionRunner: its spec may change, and a newer release's
 better default should reach it. None in a status, which only the operator writes. All are told in descriptions.
 
-Words of `reason` are no enum: an operator newer than the CRDs must be able to say a new one. Objects that are written
-as a whole are atomic: with every write the API server then tracks one owner for each, not one for each field.
+Words of a status that may grow (`OpenWord`) are no enum: an operator newer than the CRDs must be able to say a new one.
+Objects that are written as a whole are atomic: with every write the API server then tracks one owner for each, not one
+for each field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,8 +29,8 @@ MAP_TYPE = "x-kubernetes-map-type"
 RULES = "x-kubernetes-validations"
 AS_A_WHOLE = ""
 """In place of a key: nothing tells the objects of this list apart, and it has one owner."""
-_REASON_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
-"""As Kubernetes has it for conditions."""
+_WORD_PATTERN = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+"""As Kubernetes has it for the reasons of conditions."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,15 @@ JOBS = Declaration(
         "spec.startDeadline": (_DURATION,),
     },
     whole=frozenset(f"status.{name}" for name in ("plan", "queue", "progress", "failure", "cost", "shown")),
-    open_words=frozenset({"status.conditions.[].reason", "status.failure.reason"}),
+    open_words=frozenset(
+        {
+            "status.phase",
+            "status.conditions.[].type",
+            "status.conditions.[].reason",
+            "status.failure.reason",
+            "status.failure.fault",
+        }
+    ),
     keeps_defaults=True,
 )
 RUNNERS = Declaration(
@@ -289,7 +298,7 @@ class _Writer:
             made["description"] = " ".join(made["description"].split())
         if path in self.declaration.open_words:
             del made["enum"]
-            made |= {"pattern": _REASON_PATTERN, "maxLength": 128}
+            made |= {"pattern": _WORD_PATTERN, "maxLength": 128}
         if made.get("format") == "date-time":
             made["maxLength"] = 64
         if path in self.declaration.whole or made.get("additionalProperties") == ANYTHING:

@@ -1,15 +1,25 @@
-"""The two kinds of model on the wire: camelCase JSON, immutable, and different in how they meet the unknown."""
+"""The kinds of model on the wire: camelCase JSON, immutable, and different in how they meet the unknown."""
 
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, core_schema
 
 from auteur_contracts.documented import Documented
 
@@ -40,6 +50,43 @@ class TolerantModel(Documented):
         frozen=True,
         allow_inf_nan=False,
     )
+
+
+class KeptModel(TolerantModel):
+    """What a program of ours wrote into something that others of ours write too: fields we do not know stay in it."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=lambda schema: schema.pop("additionalProperties", None))
+
+
+STORED = "stored"
+"""As `context`: what is read was taken before, perhaps by a newer version."""
+
+
+class AskedModel(StrictModel):
+    """What a person wrote and we store. Read as STORED it keeps the fields that we do not know."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"additionalProperties": False})
+
+    @model_validator(mode="after")
+    def _only_what_is_known(self, info: ValidationInfo) -> Self:
+        if self.model_extra and info.context != STORED:
+            wrong = [
+                InitErrorDetails(type="extra_forbidden", loc=(name,), input=value)
+                for name, value in self.model_extra.items()
+            ]
+            raise ValidationError.from_exception_data(type(self).__name__, wrong)
+        return self
+
+    def unknown_fields(self) -> Iterator[str]:
+        """Their paths: `inputs.0.mask`."""
+        yield from self.model_extra or ()
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            parts = enumerate(value) if isinstance(value, tuple) else [("", value)]
+            for number, part in parts:
+                if isinstance(part, AskedModel):
+                    place = f"{field.alias}.{number}".rstrip(".")
+                    yield from (f"{place}.{inner}" for inner in part.unknown_fields())
 
 
 MAX_DEPTH = 16

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, WithJsonSchema
+
+
+class OpenWord(StrEnum):
+    """Words that may grow: one of a newer version is kept as it is, equals no member, and so decides nothing."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        word = str.__new__(cls, value)
+        word._name_ = word._value_ = value
+        return word
 
 
 class Quality(StrEnum):
@@ -37,7 +49,7 @@ class Priority(StrEnum):
         return {"high": 0, "normal": 1, "low": 2}[self.value]
 
 
-class ConditionType(StrEnum):
+class ConditionType(OpenWord):
     ACCEPTED = "Accepted"
     DISPATCHED = "Dispatched"
     RUNNING = "Running"
@@ -53,7 +65,7 @@ class ConditionStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
-class Phase(StrEnum):
+class Phase(OpenWord):
     """Derived from the conditions for people to read; no program decides by it."""
 
     PENDING = "Pending"
@@ -111,7 +123,7 @@ VIEWS: dict[Phase, View] = {
 }
 
 
-class Reason(StrEnum):
+class Reason(OpenWord):
     """Why a condition holds: words to search for, part of the API."""
 
     # Accepted
@@ -122,6 +134,7 @@ class Reason(StrEnum):
     INVALID_PARAMETER = "InvalidParameter"
     INVALID_INPUT = "InvalidInput"
     NOT_SUPPORTED = "NotSupported"
+    UNKNOWN_FIELD = "UnknownField"
     NAME_TAKEN = "NameTaken"
     # Dispatched
     WAITING_FOR_INPUTS = "WaitingForInputs"
@@ -160,7 +173,7 @@ class Reason(StrEnum):
     IN_PROGRESS = "InProgress"
 
 
-class Fault(StrEnum):
+class Fault(OpenWord):
     """Whose fault a failed attempt was; it decides whether the job is tried again."""
 
     USER = "user"

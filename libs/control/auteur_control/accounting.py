@@ -125,7 +125,7 @@ class Accounting:
             self.queue.begin(key[0], uid)
         elif key not in self._granted:
             self.queue.end(key[0], uid)
-        ours = active and not has_own_pod(status) and status.plan is not None
+        ours = active and is_of_pool(status) and status.plan is not None
         if ours and not status.running and status.plan is not None:
             self._ordered.setdefault(uid, (status.plan.pool, time.monotonic()))
         else:
@@ -135,7 +135,7 @@ class Accounting:
             self._running[uid] = key
         else:
             self._running.pop(uid, None)
-        if running and not has_own_pod(status) and status.plan is not None:
+        if running and is_of_pool(status) and status.plan is not None:
             self._serving[uid] = (status.plan.pool, status.worker)
         else:
             self._serving.pop(uid, None)
@@ -151,6 +151,15 @@ class Accounting:
 
 
 def has_own_pod(status: GenerationJobStatus) -> bool:
-    """Whether the attempt is one of a pod of its own, not of a warm worker."""
+    """Whether the attempt is one of a pod of its own."""
+    return _dispatched_as(status) is Reason.POD_CREATED
+
+
+def is_of_pool(status: GenerationJobStatus) -> bool:
+    """Whether the attempt is one of a warm worker. A newer version may know other carriers: neither of the two."""
+    return _dispatched_as(status) is Reason.ORDERED
+
+
+def _dispatched_as(status: GenerationJobStatus) -> Reason | None:
     held = status.condition(ConditionType.DISPATCHED)
-    return held is not None and held.reason is Reason.POD_CREATED
+    return None if held is None else held.reason

@@ -7,13 +7,13 @@ from auteur_contracts.orders import ClaimRefused, ClaimRequest, Grant, Heartbeat
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Reason
 from auteur_control.grants import Granter, refused
+from auteur_control.reading import looked_up
 from auteur_control.resources import JobResources
 from auteur_kit.clock import Clock
 from auteur_lifecycle import status as life
 from auteur_lifecycle.conditions import failure_of
 from auteur_lifecycle.endings import fail
 from auteur_lifecycle.fleet import Fleet
-from auteur_lifecycle.gate import Lookup
 
 
 class Claims:
@@ -25,13 +25,14 @@ class Claims:
 
     async def answer(self, request: ClaimRequest) -> Grant | ClaimRefused:
         key = (request.namespace, request.name)
+        lookup = looked_up(self._jobs, request.namespace)
         grant: Grant | None = None
         reason = RefusalReason.UNKNOWN
 
         def decide(job: GenerationJob) -> GenerationJobStatus:
             nonlocal grant, reason
             grant = None
-            match life.claim(job, request, self._lookup(request.namespace), self._clock()):
+            match life.claim(job, request, lookup, self._clock()):
                 case RefusalReason() as refusal:
                     reason = refusal
                     return job.status
@@ -41,7 +42,7 @@ class Claims:
                 case life.ClaimGranted(status):
                     # Links first: once the claim is written, the worker must get its answer.
                     try:
-                        grant = self._granter.grant(job, request, self._lookup(request.namespace), self._clock())
+                        grant = self._granter.grant(job, request, lookup, self._clock())
                     except NotFound as error:
                         reason = RefusalReason.STALE
                         failure = failure_of(Fault.USER, Reason.INPUT_FAILED, error.message)
@@ -56,13 +57,10 @@ class Claims:
         self._hear(request, grant)
         return grant
 
-    def _lookup(self, namespace: str) -> Lookup:
-        return lambda name: self._jobs.find((namespace, name))
-
     def _why_not(self, request: ClaimRequest) -> RefusalReason:
         """The reason to refuse a claim of a job that is not there, or finished."""
         found = self._jobs.find((request.namespace, request.name))
-        judged = life.claim(found, request, self._lookup(request.namespace), self._clock())
+        judged = life.claim(found, request, looked_up(self._jobs, request.namespace), self._clock())
         return judged if isinstance(judged, RefusalReason) else RefusalReason.UNKNOWN
 
     def _hear(self, request: ClaimRequest, grant: Grant) -> None:

@@ -29,7 +29,7 @@ from auteur_control.progress import PROGRESS_EVERY, ProgressWriter
 from auteur_control.queries import Queries
 from auteur_control.reconcile import JobReconciler
 from auteur_control.reports import Reports
-from auteur_control.resources import JobResources, JobWatcher, Key
+from auteur_control.resources import JobResources, JobWatcher, Key, Malformed
 from auteur_control.spans import record_transition
 from auteur_control.work_queue import WorkQueue
 from auteur_kit.bus import Bus
@@ -175,7 +175,7 @@ class ControlPlane(JobWatcher):
                 self._queue.add(key)
         if ordered and (not before.dispatched or before.attempt < status.attempt):
             self._orders.put(job)
-        if before.running and not status.running and status.phase is not Phase.SUCCEEDED:
+        if before.running and not status.running and status.view.phase is not Phase.SUCCEEDED:
             self._orders.stop(job.metadata.uid, before.attempt)
         self._announcements.changed(before, job)
         record_transition(before, job)
@@ -204,7 +204,9 @@ class ControlPlane(JobWatcher):
         elif beat.uid:
             key = self._jobs.key_of(beat.uid)
             job = self._jobs.live(key) if key else None
-            if not isinstance(job, GenerationJob) or not life.is_current(job, beat.attempt):
+            if isinstance(job, Malformed):
+                return  # it may run: nobody can tell
+            if job is None or not life.is_current(job, beat.attempt):
                 # Cancelled, suspended or superseded: said again at each heartbeat until it is seen.
                 await self._orders.say_stop(beat.uid, beat.attempt)
 

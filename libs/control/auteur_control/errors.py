@@ -6,6 +6,7 @@ ResourceError                    with what was asked for and what was answered
 ├── Conflicted    409            an update: the object has changed since it was read
 ├── Forbidden     403            RBAC, a quota or a policy says no
 ├── Invalid       400, 422       it is understood and refused
+├── Unreadable                   what is stored, by this version: another one may
 └── Unreachable   everything else: try again
 """
 
@@ -33,6 +34,10 @@ class Forbidden(ResourceError):
 
 
 class Invalid(ResourceError):
+    pass
+
+
+class Unreadable(ResourceError):
     pass
 
 

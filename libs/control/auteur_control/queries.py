@@ -3,7 +3,7 @@
 from auteur_contracts.commands import ListedJobs, ListJobs, Snapshot
 from auteur_contracts.resources import GenerationJob
 from auteur_control.progress import ProgressWriter
-from auteur_control.resources import JobResources
+from auteur_control.resources import JobResources, Malformed
 
 _PAGE_BYTES = 512 * 1024
 """Of resources in one answer: a NATS server takes messages of 1 MB if nobody says otherwise."""
@@ -16,8 +16,11 @@ class Queries:
 
     def list(self, namespace: str, query: ListJobs) -> ListedJobs:
         if query.names:
-            found = [self._jobs.find((namespace, name)) for name in query.names[: query.limit]]
-            return ListedJobs(items=tuple(self._snapshot(job) for job in found if job))
+            found = [self._jobs.read((namespace, name)) for name in query.names[: query.limit]]
+            return ListedJobs(
+                items=tuple(self._snapshot(job) for job in found if isinstance(job, GenerationJob)),
+                unreadable=tuple(one.resource.metadata.name for one in found if isinstance(one, Malformed)),
+            )
         page, more = self._jobs.page(namespace, query.after, query.limit, _PAGE_BYTES)
         items = tuple(self._snapshot(job) for job in page)
         return ListedJobs(items=items, more=page[-1].metadata.name if more else "")

@@ -12,17 +12,19 @@ from auteur_control.carriers import Carriers
 from auteur_control.errors import Conflicted, Gone
 from auteur_control.fair_queue import Placement, Turn
 from auteur_control.loops import LATER
+from auteur_control.reading import looked_up
 from auteur_control.resources import JobResources, Key, Malformed
 from auteur_control.work_queue import WorkQueue
 from auteur_kit import trace
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_lifecycle import status as life
-from auteur_lifecycle.conditions import with_status
+from auteur_lifecycle.conditions import with_phase, with_status
 from auteur_lifecycle.fleet import Fleet
 from auteur_lifecycle.refusal import Refusal
 
 log = get_logger()
+_SAYS_WHETHER_IT_HAS_BEGUN = {"status", "status.conditions"}
 
 
 class JobReconciler:
@@ -56,8 +58,11 @@ class JobReconciler:
                     self._queue.forget(key)
                     self._accounting.return_turn(key)
                     await self._carriers.clean_up(key)
-                case Malformed(resource=job, refusal=refusal):
-                    await self._jobs.update(job, self._first_decided(job, life.refuse(job, refusal, self._clock())))
+                    ended = self._jobs.find(key)
+                    if ended is not None and (status := with_phase(ended.status)) is not ended.status:
+                        await self._jobs.update(ended, status)
+                case Malformed() as unreadable:
+                    await self._hold_back(unreadable)
                 case GenerationJob() as job:
                     try:
                         await self._reconcile(job)
@@ -72,6 +77,15 @@ class JobReconciler:
                         self.give_turns()
                         raise
 
+    async def _hold_back(self, unreadable: Malformed[GenerationJob]) -> None:
+        """It gets a condition where it has not begun; else it is left to its attempt, and to who can read it."""
+        job = unreadable.resource
+        if life.has_begun(job.status) or unreadable.lost & _SAYS_WHETHER_IT_HAS_BEGUN:
+            log.warning("job cannot be read", job=job.metadata.name, why=unreadable.refusal.message)
+            return
+        self._accounting.stand_down(job.metadata.uid, job.key)
+        await self._jobs.update(job, life.hold_back(job, unreadable.refusal, self._clock()))
+
     async def _reconcile(self, job: GenerationJob) -> None:
         now = self._clock()
         status = self._next_status(job, now)
@@ -85,7 +99,7 @@ class JobReconciler:
             self._accounting.stand_down(job.metadata.uid, job.key)
             if status.queue is not None:  # it stands in no queue any more
                 status = status.model_copy(update={"queue": None})
-        written = await self._jobs.update(job, life.recover(with_status(job, status)))
+        written = await self._jobs.update(job, with_phase(life.recover(with_status(job, status))))
         await self._carriers.remove_strays(written, job.status)
         self.set_timer(written)
 
@@ -123,7 +137,7 @@ class JobReconciler:
         silent = job.status.running and self._fleet.silent(job.status.worker, time.monotonic())
         return life.Seen(
             catalogue=self._carriers.catalogue(namespace),
-            lookup=lambda name: self._jobs.find((namespace, name)),
+            lookup=looked_up(self._jobs, namespace),
             worker_silent=silent,
             bucket=self._bucket,
             platform=self._carriers.platform,

@@ -3,9 +3,9 @@
 from auteur_contracts.orders import Report, ReportHead
 from auteur_contracts.resources import Failure, GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import Fault, Reason
-from auteur_control.errors import Invalid
+from auteur_control.errors import Invalid, Unreadable
 from auteur_control.grants import Granter
-from auteur_control.resources import JobResources
+from auteur_control.resources import JobResources, Key, Malformed
 from auteur_kit.clock import Clock
 from auteur_kit.logs import get_logger
 from auteur_lifecycle import status as life
@@ -31,11 +31,12 @@ class Reports:
             return job.status if taken is None else self._decide(said, job)
 
         async with self._jobs.hold(key):
+            self._check(key)
             try:
-                await self._jobs.change(key, decide)
+                await self._jobs.change(key, decide, malformed=True)
             except Invalid as error:  # it will be no other the next time
                 why = f"It cannot be kept: {error.said}"
-                await self._jobs.change(key, lambda job: self._refuse(said, job, why))
+                await self._jobs.change(key, lambda job: self._refuse(said, job, why), malformed=True)
                 return
         if taken is not None:
             self._estimates.learn(taken, said)
@@ -44,7 +45,16 @@ class Reports:
         """Its attempt has ended, and nobody can say how."""
         key = (said.namespace, said.name)
         async with self._jobs.hold(key):
-            await self._jobs.change(key, lambda job: self._refuse(said, job, f"It cannot be read: {why}"))
+            self._check(key)
+            await self._jobs.change(
+                key, lambda job: self._refuse(said, job, f"It cannot be read: {why}"), malformed=True
+            )
+
+    def _check(self, key: Key) -> None:
+        """Raises Unreadable where too little of the job can be read to end its attempt: the report waits."""
+        found = self._jobs.live(key)
+        if isinstance(found, Malformed) and any(_is_needed(field) for field in found.lost):
+            raise Unreadable(f"report of {'/'.join(key)}", found.refusal.message)
 
     def _refuse(self, said: ReportHead, job: GenerationJob, why: str) -> GenerationJobStatus:
         if not self._is_believed(said, job):
@@ -77,3 +87,8 @@ class Reports:
             log.exception("report cannot be taken in", job=said.name)
             message = f"Its report cannot be taken in, by a fault of Auteur: {error!r}"[:2048]
             return self._fail(job, Reason.PLATFORM_FAILED, message)
+
+
+def _is_needed(field: str) -> bool:
+    """Whether a job's field decides about the end of its attempt."""
+    return field.startswith("status") or field in ("spec", "spec.project", "spec.retries")

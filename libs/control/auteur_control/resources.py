@@ -2,10 +2,11 @@
 a version, delete. On one machine a table behind it, on a cluster custom resources, in tests a dictionary.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -46,16 +47,48 @@ R = TypeVar("R", bound=Resource)
 
 @dataclass(frozen=True)
 class Malformed(Generic[R]):
-    """A resource that is stored and that our models cannot read."""
+    """A resource that is stored and that our models cannot read. Where its status is written, what cannot be read stays
+    as it is.
+    """
 
     resource: R
-    """As much of it as can be read; its spec stands for nothing."""
+    """As much of it as can be read."""
     refusal: Refusal
+    lost: frozenset[str]
+    """The fields that cannot be read, as `spec.deadline`."""
+    raw: Mapping[str, Any]
+    """As it is stored."""
 
 
 def resource_of(read: R | Malformed[R]) -> R:
     """As much of it as can be read."""
     return read.resource if isinstance(read, Malformed) else read
+
+
+def document_of(read: R | Malformed[R]) -> str:
+    """As it is to be stored."""
+    return json.dumps(read.raw) if isinstance(read, Malformed) else read.model_dump_json(exclude_none=True)
+
+
+def with_status(read: R | Malformed[R], status: Any) -> R | Malformed[R]:
+    if not isinstance(read, Malformed):
+        return read.model_copy(update={"status": status})
+    old, new = (each.model_dump(mode="json", exclude_none=True) for each in (read.resource.status, status))
+    decided = {name for name in {*old, *new} if old.get(name) != new.get(name)}
+    stored = read.raw.get("status")
+    kept = {name: value for name, value in stored.items() if name not in decided} if isinstance(stored, Mapping) else {}
+    raw = {**read.raw, "status": kept | {name: new[name] for name in decided & new.keys()}}
+    return replace(read, resource=read.resource.model_copy(update={"status": status}), raw=raw)
+
+
+def at_version(read: R | Malformed[R], version: str) -> R | Malformed[R]:
+    resource = resource_of(read)
+    meta = resource.metadata.model_copy(update={"resource_version": version})
+    resource = resource.model_copy(update={"metadata": meta})
+    if not isinstance(read, Malformed):
+        return resource
+    raw = {**read.raw, "metadata": {**read.raw["metadata"], "resourceVersion": version}}
+    return replace(read, resource=resource, raw=raw)
 
 
 @dataclass(frozen=True)
@@ -96,8 +129,13 @@ class Resources(ABC, Generic[R, StatusT]):
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
+    def read(self, key: Key) -> R | Malformed[R] | None:
+        """Also a finished one."""
+
     def find(self, key: Key) -> R | None:
         """Also a finished one. None for one that cannot be read."""
+        found = self.read(key)
+        return None if isinstance(found, Malformed) else found
 
     @abstractmethod
     def live(self, key: Key) -> R | Malformed[R] | None:
@@ -156,14 +194,17 @@ class Resources(ABC, Generic[R, StatusT]):
     async def delete(self, key: Key, uid: str) -> bool:
         """False where there was none of that uid."""
 
-    async def change(self, key: Key, decide: Callable[[R], StatusT]) -> R | None:
-        """Under `hold`. Decides anew when the resource has changed meanwhile. None where no live one can be read."""
+    async def change(self, key: Key, decide: Callable[[R], StatusT], *, malformed: bool = False) -> R | None:
+        """Under `hold`. Decides anew when the resource has changed meanwhile. None where no live one can be read;
+        `malformed`: as much as can be read will do.
+        """
         for _ in range(_TRIES):
             found = self.live(key)
-            if found is None or isinstance(found, Malformed):
+            if found is None or (isinstance(found, Malformed) and not malformed):
                 return None
+            resource = resource_of(found)
             try:
-                return await self.update(found, decide(found))
+                return await self.update(resource, decide(resource))
             except Conflicted:
                 continue
             except Gone:

@@ -5,14 +5,27 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Generic
+from typing import Any, Generic
 
 from auteur_contracts.resources import FunctionRunner, GenerationJob, GenerationJobStatus
 from auteur_control.carriers import Carriers, Catalogue
 from auteur_control.errors import Conflicted, Exists, Gone
 from auteur_control.kinds import Kind
 from auteur_control.readiness import TierSeen, readiness
-from auteur_control.resources import Expired, Key, Patch, R, Resources, StatusT, Watcher, patched
+from auteur_control.resources import (
+    Expired,
+    Key,
+    Malformed,
+    Patch,
+    R,
+    Resources,
+    StatusT,
+    Watcher,
+    at_version,
+    patched,
+    resource_of,
+    with_status,
+)
 from auteur_kit.clock import Clock
 from auteur_lifecycle.capabilities import ONE_MACHINE
 from auteur_lifecycle.fleet import Fleet
@@ -25,7 +38,7 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
     def __init__(self, kind: Kind[R, StatusT], clock: Clock) -> None:
         self._kind = kind
         self._clock = clock
-        self._stored: dict[Key, R] = {}
+        self._stored: dict[Key, R | Malformed[R]] = {}
         self._version = 0
         self._locks: dict[Key, asyncio.Lock] = {}
         self._watchers: list[Watcher[R, StatusT]] = []
@@ -34,22 +47,22 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def find(self, key: Key) -> R | None:
+    def read(self, key: Key) -> R | Malformed[R] | None:
         return self._stored.get(key)
 
-    def live(self, key: Key) -> R | None:
+    def live(self, key: Key) -> R | Malformed[R] | None:
         found = self._stored.get(key)
-        return None if found is None or found.status.finished else found
+        return None if found is None or resource_of(found).status.finished else found
 
     def live_keys(self) -> Iterable[Key]:
         return [key for key in self._stored if self.live(key)]
 
     def key_of(self, uid: str) -> Key | None:
-        return next((key for key, found in self._stored.items() if found.metadata.uid == uid), None)
+        return next((key for key, found in self._stored.items() if resource_of(found).metadata.uid == uid), None)
 
     def page(self, namespace: str, after: str, limit: int, most_bytes: int) -> tuple[list[R], bool]:
-        wanted = sorted(key for key in self._stored if key[0] == namespace and key[1] > after)
-        kept = [found for key in wanted if not self._kind.was_released(found := self._stored[key])]
+        wanted = [found for found in self._readable() if found.key[0] == namespace and found.key[1] > after]
+        kept = sorted((found for found in wanted if not self._kind.was_released(found)), key=lambda found: found.key)
         weight, page = 0, list[R]()
         for found in kept[:limit]:
             weight += len(found.model_dump_json(exclude_none=True))
@@ -59,19 +72,23 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
         return page, len(page) < len(kept)
 
     def unreleased(self, most: int) -> Iterator[R]:
-        ended = [found for found in self._stored.values() if found.status.finished]
+        ended = [found for found in self._readable() if found.status.finished]
         yield from [found for found in ended if not self._kind.was_released(found)][:most]
 
     def expired(self, now: datetime, most: int) -> list[Expired]:
         due = [
-            Expired(key, found.metadata.uid)
-            for key, found in self._stored.items()
+            Expired(found.key, found.metadata.uid)
+            for found in self._readable()
             if (until := self._kind.expires_at(found)) is not None and until <= now
         ]
         return due[:most]
 
     async def get(self, key: Key) -> R | None:
-        return self._stored.get(key)
+        found = self._stored.get(key)
+        return None if found is None else resource_of(found)
+
+    def _readable(self) -> list[R]:
+        return [found for found in self._stored.values() if not isinstance(found, Malformed)]
 
     def watch(self, watcher: Watcher[R, StatusT]) -> None:
         self._watchers.append(watcher)
@@ -94,7 +111,7 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
         created = resource.metadata.creation_timestamp or self._clock()
         identity = {"uid": str(uuid.uuid4()), "generation": 1, "creation_timestamp": created}
         made = resource.model_copy(update={"metadata": resource.metadata.model_copy(update=identity)})
-        kept = self._keep(made.model_copy(update={"status": first(made)}))
+        kept = resource_of(self._keep(made.model_copy(update={"status": first(made)})))
         for watcher in self._watchers:
             watcher.on_written(made.status, kept)
         return kept
@@ -102,13 +119,13 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
     async def update(self, resource: R, status: StatusT) -> R:
         await self.writable.wait()
         known = self._stored.get(resource.key)
-        if known is None or known.metadata.uid != resource.metadata.uid:
+        if known is None or resource_of(known).metadata.uid != resource.metadata.uid:
             raise Gone(f"update {'/'.join(resource.key)}", "it was deleted")
-        if known.metadata.resource_version != resource.metadata.resource_version:
+        if resource_of(known).metadata.resource_version != resource.metadata.resource_version:
             raise Conflicted(f"update {'/'.join(resource.key)}", "it has changed since")
         if status == resource.status:
-            return known
-        kept = self._keep(resource.model_copy(update={"status": status}))
+            return resource
+        kept = resource_of(self._keep(with_status(known, status)))
         for watcher in self._watchers:
             watcher.on_written(resource.status, kept)
         return kept
@@ -116,11 +133,11 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
     async def patch(self, key: Key, patch: Patch) -> R | None:
         await self.writable.wait()
         known = self.live(key)
-        if known is None:
+        if known is None or isinstance(known, Malformed):
             return None
         changed = patched(known, patch)
         if changed is not known:
-            changed = self._keep(changed)
+            changed = resource_of(self._keep(changed))
             for watcher in self._watchers:
                 watcher.on_seen(key)
         return changed
@@ -128,19 +145,22 @@ class MemoryResources(Resources[R, StatusT], Generic[R, StatusT]):
     async def delete(self, key: Key, uid: str) -> bool:
         await self.writable.wait()
         known = self._stored.get(key)
-        if known is None or known.metadata.uid != uid:
+        if known is None or resource_of(known).metadata.uid != uid:
             return False
         del self._stored[key]
         self._version += 1
         for watcher in self._watchers:
-            watcher.on_deleted(known, self._version)
+            watcher.on_deleted(resource_of(known), self._version)
         return True
 
-    def _keep(self, resource: R) -> R:
+    def leave(self, raw: Mapping[str, Any]) -> None:
+        """As another version left it, while nobody watched."""
+        self._keep(self._kind.read(raw))
+
+    def _keep(self, read: R | Malformed[R]) -> R | Malformed[R]:
         self._version += 1
-        meta = resource.metadata.model_copy(update={"resource_version": str(self._version)})
-        kept = resource.model_copy(update={"metadata": meta})
-        self._stored[kept.key] = kept
+        kept = at_version(read, str(self._version))
+        self._stored[resource_of(kept).key] = kept
         return kept
 
 

@@ -182,7 +182,7 @@ def paid_until(job: GenerationJob, now: datetime) -> GenerationJob:
 
 
 def paid_for(job: GenerationJob, seconds: float) -> GenerationJob:
-    if job.status.plan is None:
+    if job.status.plan is None or job.status.finished:
         return job
     cost = add(job.status.cost, cost_of(job.status.plan, seconds))
     return with_status(job, job.status.model_copy(update={"cost": cost}))
@@ -197,6 +197,8 @@ def _succeeded(job: GenerationJob, said: Report, now: datetime) -> GenerationJob
 
 def fail_attempt(job: GenerationJob, failure: Failure, now: datetime) -> GenerationJobStatus:
     """An attempt ended badly: another one, or the end."""
+    if job.status.finished:
+        return job.status
     match after_failure(job.spec, job.status, failure, now):
         case TryAgain(at, failures, losses):
             counted = with_status(

@@ -1,16 +1,31 @@
 """Fields of a GenerationJob or FunctionRunner that the platform at hand does not act on are refused by name, never
-ignored.
+ignored. A job with fields that this version does not know waits for one that does.
 """
 
 from auteur_contracts.catalogue import Platform
 from auteur_contracts.errors import Code, InvalidRequest
-from auteur_contracts.resources import Allocation, FunctionRunner, FunctionRunnerSpec, GenerationJobSpec, Warm
+from auteur_contracts.resources import (
+    Allocation,
+    FunctionRunner,
+    FunctionRunnerSpec,
+    GenerationJob,
+    GenerationJobSpec,
+    Warm,
+)
 from auteur_contracts.vocabulary import Reason
 from auteur_lifecycle.parameters import check_schemas
 from auteur_lifecycle.refusal import Refusal
 
 ONE_MACHINE = Platform(queues=False, params_from=False)
 CLUSTER = Platform(queues=True, params_from=False, pods=True)
+
+
+def unknown(job: GenerationJob) -> Refusal | None:
+    fields = ", ".join(job.unknown_fields())
+    if not fields:
+        return None
+    message = f"This version of Auteur does not know {fields}."
+    return Refusal(Reason.UNKNOWN_FIELD, message, fields, "Upgrade the operator, or create it anew without.")
 
 
 def unsupported(spec: GenerationJobSpec, platform: Platform = ONE_MACHINE) -> Refusal | None:

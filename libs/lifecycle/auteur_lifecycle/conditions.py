@@ -14,7 +14,11 @@ def change(
     *conditions: tuple[ConditionType, ConditionStatus, Reason, str],
     **fields: object,
 ) -> GenerationJobStatus:
-    """Sets conditions (their time moves only when their status does), then derives the phase last."""
+    """Sets conditions (their time moves only when their status does), then derives the phase last. Of a finished job
+    nothing is changed: no decision leads out of there. Conditions of types we do not know stay, behind ours.
+    """
+    if job.status.finished:
+        return job.status
     known = {condition.type: condition for condition in job.status.conditions}
     for kind, value, reason, message in conditions:
         before = known.get(kind)
@@ -27,11 +31,17 @@ def change(
             last_transition_time=since,
             observed_generation=job.metadata.generation,
         )
-    ordered = tuple(known[kind] for kind in ConditionType if kind in known)
+    ordered = {kind: known[kind] for kind in (*ConditionType, *known) if kind in known}
     changed = job.status.model_copy(
-        update={"conditions": ordered, "observed_generation": job.metadata.generation, **fields}
+        update={"conditions": tuple(ordered.values()), "observed_generation": job.metadata.generation, **fields}
     )
-    return changed.model_copy(update={"phase": derive_phase(changed)})
+    return with_phase(changed)
+
+
+def with_phase(status: GenerationJobStatus) -> GenerationJobStatus:
+    """With the phase that its conditions have, whatever somebody wrote there."""
+    phase = derive_phase(status)
+    return status if status.phase is phase else status.model_copy(update={"phase": phase})
 
 
 def with_status(job: GenerationJob, status: GenerationJobStatus) -> GenerationJob:

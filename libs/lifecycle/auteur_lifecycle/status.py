@@ -30,7 +30,7 @@ from auteur_lifecycle.attempts import (
     report,
     withdraw,
 )
-from auteur_lifecycle.capabilities import ONE_MACHINE
+from auteur_lifecycle.capabilities import ONE_MACHINE, unknown
 from auteur_lifecycle.conditions import FALSE, TRUE, change, failure_of, with_status
 from auteur_lifecycle.endings import fail, refuse
 from auteur_lifecycle.gate import Doomed, Lookup, Open, Waits, gate
@@ -47,7 +47,9 @@ __all__ = [
     "dispatch",
     "end_attempt",
     "fail_attempt",
+    "has_begun",
     "has_run",
+    "hold_back",
     "hold_up",
     "is_current",
     "look_again_at",
@@ -71,6 +73,7 @@ that ended in time: to learn that its claim was granted (2 min) and to store wha
 
 
 def accept(job: GenerationJob, plan: Plan, now: datetime) -> GenerationJobStatus:
+    """One that was held back until now has not waited yet."""
     planned = f"Planned: {plan.function} by {plan.runner}, {plan.tier.pipeline}."
     return change(
         job,
@@ -78,7 +81,27 @@ def accept(job: GenerationJob, plan: Plan, now: datetime) -> GenerationJobStatus
         (ConditionType.ACCEPTED, TRUE, Reason.RESOLVED, planned),
         (ConditionType.FINISHED, FALSE, Reason.IN_PROGRESS, ""),
         plan=plan,
+        resume_time=now if is_held_back(job.status) else job.status.resume_time,
     )
+
+
+def hold_back(job: GenerationJob, why: Refusal, now: datetime) -> GenerationJobStatus:
+    """This version cannot do what is asked for, and another one may: nothing of it begins, and nothing ends."""
+    held = job.status.condition(ConditionType.ACCEPTED)
+    if held and held.status is FALSE and held.reason is why.reason and held.message == why.text[:2048]:
+        return job.status
+    taken_back = [(ConditionType.DISPATCHED, FALSE, why.reason, "")] if job.status.dispatched else []
+    return change(job, now, (ConditionType.ACCEPTED, FALSE, why.reason, why.text), *taken_back)
+
+
+def is_held_back(status: GenerationJobStatus) -> bool:
+    held = status.condition(ConditionType.ACCEPTED)
+    return held is not None and held.status is FALSE and not status.finished
+
+
+def has_begun(status: GenerationJobStatus) -> bool:
+    """Whether an attempt is under way, or may be."""
+    return status.dispatched or status.running
 
 
 def wait(job: GenerationJob, reason: Reason, message: str, now: datetime) -> GenerationJobStatus:
@@ -130,21 +153,22 @@ def next_status(job: GenerationJob, seen: Seen, now: datetime) -> GenerationJobS
     if job.spec.cancel:
         by = job.metadata.annotations.get(names.ANNOTATION_CANCELLED_BY, "") or status.cancelled_by
         return cancel(job, by[:128], now)
-    if status.plan is None:
-        resolved = resolve(job, seen.catalogue, platform=seen.platform, bucket=seen.bucket)
-        if isinstance(resolved, Refusal):
-            return refuse(job, resolved, now)
-        job = with_status(job, accept(job, resolved, now))
-        status = job.status
     if status.running:
         status = _while_running(job, seen, now)
         if status.running or status.finished:
             return status
         job = with_status(job, status)
-    if _was_resumed(job):
-        job = with_status(job, status.model_copy(update={"resume_time": now}))
     if status.dispatched and not job.spec.suspend:
         return _start_deadline(job, now) or status
+    if (foreign := unknown(job)) is not None:
+        return hold_back(job, foreign, now)
+    if not status.is_true(ConditionType.ACCEPTED):
+        resolved = status.plan or resolve(job, seen.catalogue, platform=seen.platform, bucket=seen.bucket)
+        if isinstance(resolved, Refusal):
+            return refuse(job, resolved, now)
+        job = with_status(job, accept(job, resolved, now))
+    if _was_resumed(job):
+        job = with_status(job, job.status.model_copy(update={"resume_time": now}))
     return _start_deadline(job, now) or _while_waiting(job, seen, now)
 
 
@@ -171,9 +195,9 @@ def _was_resumed(job: GenerationJob) -> bool:
 
 
 def starts_by(job: GenerationJob) -> datetime | None:
-    """Until when its first attempt must run; None for a job that ran already, or is suspended."""
+    """Until when its first attempt must run; None for a job that ran already, is suspended or held back."""
     created = job.metadata.creation_timestamp
-    if job.status.start_time or created is None or job.spec.suspend:
+    if job.status.start_time or created is None or job.spec.suspend or is_held_back(job.status):
         return None
     return max(created, job.status.resume_time or created) + job.spec.start_deadline
 
@@ -181,10 +205,11 @@ def starts_by(job: GenerationJob) -> datetime | None:
 def look_again_at(job: GenerationJob) -> datetime | None:
     """When something becomes true of the job without an event: a retry, a deadline, a start deadline."""
     status = job.status
-    if status.finished:
+    if status.finished or (is_held_back(status) and not has_begun(status)):
         return None
     due: list[datetime] = []
-    if status.retry_at is not None and not status.dispatched:
+    held = status.condition(ConditionType.DISPATCHED)
+    if status.retry_at is not None and held is not None and held.reason is Reason.WAITING_TO_RETRY:
         due.append(status.retry_at)
     if status.running and status.start_time is not None:
         due.append(status.start_time + job.spec.deadline + DEADLINE_GRACE)
@@ -241,6 +266,7 @@ def ready_for_worker(job: GenerationJob) -> bool:
     held = job.status.condition(ConditionType.DISPATCHED)
     return (
         not job.status.finished
+        and job.status.is_true(ConditionType.ACCEPTED)
         and held is not None
         and held.status is FALSE
         and held.reason in (Reason.WAITING_FOR_WORKER, Reason.RUNNER_NOT_READY)

@@ -25,8 +25,11 @@ from auteur_control.resources import (
     Resources,
     StatusT,
     Watcher,
+    at_version,
+    document_of,
     patched,
     resource_of,
+    with_status,
 )
 from auteur_engine.table import Row, Table
 from auteur_kit.clock import Clock
@@ -54,12 +57,8 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def find(self, key: Key) -> R | None:
+    def read(self, key: Key) -> R | Malformed[R] | None:
         """Memory first: it is ahead of the disk."""
-        known = self._newest(key)
-        return None if isinstance(known, Malformed) else known
-
-    def _newest(self, key: Key) -> R | Malformed[R] | None:
         return self._live.get(key) or self._on_disk(key)
 
     def _on_disk(self, key: Key) -> R | Malformed[R] | None:
@@ -71,8 +70,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     def live(self, key: Key) -> R | Malformed[R] | None:
         known = self._live.get(key)
-        finished = known is not None and not isinstance(known, Malformed) and known.status.finished
-        return None if finished else known
+        return None if known is None or resource_of(known).status.finished else known
 
     def live_keys(self) -> Iterable[Key]:
         return tuple(self._live)
@@ -104,7 +102,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         return [Expired((namespace, name), uid) for namespace, name, uid in rows]
 
     async def get(self, key: Key) -> R | None:
-        known = self._newest(key)
+        known = self.read(key)
         return None if known is None else resource_of(known)
 
     def watch(self, watcher: Watcher[R, StatusT]) -> None:
@@ -117,26 +115,26 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
 
     async def create(self, resource: R, first: Callable[[R], StatusT]) -> R:
         key = resource.key
-        if self._newest(key):
+        if self.read(key):
             raise Exists(f"create {'/'.join(key)}", "the name is taken")
         identity = {
             "uid": str(uuid.uuid4()),
             "generation": 1,
             "creation_timestamp": resource.metadata.creation_timestamp or self._clock(),
         }
-        made = _with_metadata(resource, **identity)
+        made = resource.model_copy(update={"metadata": resource.metadata.model_copy(update=identity)})
         return await self._commit(made.model_copy(update={"status": first(made)}), made.status)
 
     async def update(self, resource: R, status: StatusT) -> R:
         asked, uid = f"update {'/'.join(resource.key)}", resource.metadata.uid
-        known = self._newest(resource.key)
+        known = self.read(resource.key)
         if known is None or resource_of(known).metadata.uid != uid:
             raise Gone(asked, "it was deleted")
         if resource_of(known).metadata.resource_version != resource.metadata.resource_version:
             raise Conflicted(asked, "it has changed since")
-        if status == resource.status and not isinstance(known, Malformed):
+        if status == resource.status:
             return await self._pending_or(resource)
-        return await self._commit(resource.model_copy(update={"status": status}), resource.status)
+        return await self._commit(with_status(known, status), resource.status)
 
     async def patch(self, key: Key, patch: Patch) -> R | None:
         known = self.live(key)
@@ -148,7 +146,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         return await self._commit(changed, None)
 
     async def delete(self, key: Key, uid: str) -> bool:
-        known = self._newest(key)
+        known = self.read(key)
         if known is None or resource_of(known).metadata.uid != uid:
             return False
         self._forget(resource_of(known))
@@ -171,28 +169,29 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         pending = self._pending.get(resource.metadata.uid)
         return resource if pending is None else await asyncio.shield(pending)
 
-    async def _commit(self, changed: R, before: StatusT | None) -> R:
+    async def _commit(self, changed: R | Malformed[R], before: StatusT | None) -> R:
         """Takes it into memory, queues the write; watchers hear of it when it is on disk. `before`: the old status,
         where a status is written.
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         version = self._table.next_version()
-        changed = _with_metadata(changed, resource_version=str(version))
-        uid = changed.metadata.uid
+        changed = at_version(changed, str(version))
+        resource = resource_of(changed)
+        uid = resource.metadata.uid
         self._remember(changed)
         self._pending[uid] = future
 
         def on_commit() -> None:
             if self._pending.get(uid) is future:
                 del self._pending[uid]
-                if changed.status.finished:
-                    self._forget(changed)
+                if resource.status.finished:
+                    self._forget(resource)
             if before is None:
-                self._tell(lambda watcher: watcher.on_seen(changed.key))
+                self._tell(lambda watcher: watcher.on_seen(resource.key))
             else:
-                self._tell(lambda watcher: watcher.on_written(before, changed))
+                self._tell(lambda watcher: watcher.on_written(before, resource))
             if not future.cancelled():
-                future.set_result(changed)
+                future.set_result(resource)
 
         self._table.put(self._row(changed, version), on_commit)
         return await asyncio.shield(future)
@@ -204,7 +203,8 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             except Exception:  # the write is done: its writer, and those behind it, must get their answers
                 log.exception("watcher failed")
 
-    def _row(self, resource: R, version: int) -> Row:
+    def _row(self, read: R | Malformed[R], version: int) -> Row:
+        resource = resource_of(read)
         meta = resource.metadata
         return Row(
             uid=meta.uid,
@@ -212,7 +212,7 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
             namespace=meta.namespace,
             name=meta.name,
             version=version,
-            text=resource.model_dump_json(exclude_none=True),
+            text=document_of(read),
             finished=resource.status.finished,
             released=self._kind.was_released(resource),
             expires_at=self._kind.expires_at(resource),
@@ -228,10 +228,6 @@ class StoredResources(Resources[R, StatusT], Generic[R, StatusT]):
         known = self._live.get(resource.key)
         if known is not None and resource_of(known).metadata.uid == resource.metadata.uid:  # else another's name by now
             del self._live[resource.key]
-
-
-def _with_metadata(resource: R, **fields: object) -> R:
-    return resource.model_copy(update={"metadata": resource.metadata.model_copy(update=fields)})
 
 
 StoredJobs = StoredResources[GenerationJob, GenerationJobStatus]

@@ -1,5 +1,6 @@
 """The control plane of a cluster: over custom resources, by the operator's own replica; the cluster is in memory."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,10 +16,13 @@ from auteur_kit.store import Store
 from auteur_operator import desired
 from auteur_operator.cluster import path_of
 from auteur_operator.desired import Surroundings
+from auteur_operator.resources import job_path
+from tests.support import custom_resources
 from tests.support.control_suite import ControlPlaneSuite, has_phase
 from tests.support.memory_objects import Json
-from tests.support.scripted import ECHO, ScriptedWorker, echo_job, find, submit
+from tests.support.scripted import ECHO, Facts, ScriptedWorker, echo_job, find, submit
 from tests.support.shells import OnACluster, Shell
+from tests.support.versions_suite import newer_field, newer_quality, newer_words, phase_of
 from tests.support.waiting import eventually
 
 
@@ -49,7 +53,7 @@ class TestOnACluster(ControlPlaneSuite):
     ) -> None:
         await submit(bus, echo_job("curious"))
         order = await worker.order()
-        stored = await find_stored(shell, "curious")
+        stored = await shell.stored("curious")
         secret = names.s3_uri(store.bucket, "rivals/film/jobs/u1/1/secret.png")
         stored["status"]["plan"]["inputs"] = [{"name": "image", "uri": secret}]
         await shell.cluster.replace(f"{_path_of('curious')}/status", stored)
@@ -66,6 +70,24 @@ class TestOnACluster(ControlPlaneSuite):
         failure = snapshot.job.status.failure
         assert failure is not None
         assert (failure.fault, failure.reason) == (Fault.USER, Reason.INPUT_FAILED)
+
+    async def test_a_phase_that_an_admin_wrote_is_put_right_and_nothing_else_is_changed(
+        self, bus: Bus, shell: OnACluster, control: None, worker: ScriptedWorker, facts: Facts
+    ) -> None:
+        await submit(bus, echo_job("over"))
+        await worker.run_one()
+        await eventually(lambda: phase_of(shell, "over", Phase.SUCCEEDED), "its end")
+        await submit(bus, echo_job("open"))
+        await worker.claim(await worker.order())
+        await eventually(lambda: phase_of(shell, "open", Phase.RUNNING), "the other one to run")
+        before = {name: await shell.stored(name) for name in ("over", "open")}
+        for name in before:
+            await shell.cluster.merge(job_path(("default", name), "status"), {"status": {"phase": "Failed"}})
+        await eventually(lambda: phase_of(shell, "over", Phase.SUCCEEDED), "the finished one's phase")
+        await eventually(lambda: phase_of(shell, "open", Phase.RUNNING), "the running one's phase")
+        for name, was in before.items():
+            assert (await shell.stored(name))["status"] == was["status"]
+        assert facts.of("over").count("succeeded") == 1
 
 
 # ── pods of one attempt, where no workers are kept warm ───────────────────────────────────────────────────────────────
@@ -111,7 +133,7 @@ async def test_what_a_pod_leaves_its_kubelet_ends_a_job_whose_claim_nobody_saw(b
         pod = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
         cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
         await has_phase(bus, "alone", Phase.SUCCEEDED)
-    found = await find_stored(cold, "alone")
+    found = await cold.stored("alone")
     assert (found["status"]["attempt"], found["status"]["worker"]) == (1, pod["metadata"]["name"])
 
 
@@ -182,7 +204,7 @@ async def test_a_pod_that_only_says_it_is_the_attempts_ends_nobodys_job(
         await eventually(lambda: any(order_of(each).name == "later" for each in cold.pods()), "the next job's pod")
         cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
         await has_phase(bus, "target", Phase.SUCCEEDED)
-    status = (await find_stored(cold, "target"))["status"]
+    status = (await cold.stored("target"))["status"]
     assert (status["worker"], status["attempt"]) == (pod["metadata"]["name"], 1)
 
 
@@ -194,7 +216,7 @@ async def test_a_job_that_was_prepared_with_another_plan_is_not_adopted(
     async with cold.running():
         await submit(bus, echo_job("prepared", suspend=True))
         await has_phase(bus, "prepared", Phase.SUSPENDED)
-        stored = GenerationJob.model_validate(await find_stored(cold, "prepared"))
+        stored = GenerationJob.model_validate(await cold.stored("prepared"))
         plan = stored.status.plan
         assert plan is not None
         around = Surroundings(nats_url="nats://nats:4222")
@@ -215,12 +237,27 @@ async def test_a_job_that_was_prepared_with_another_plan_is_not_adopted(
         assert Plan.model_validate_json(await eventually(own_plan, "the attempt's own Job")) == plan
 
 
+@pytest.mark.parametrize("change", [newer_words, newer_field, newer_quality])
+async def test_the_pod_of_a_job_that_another_version_wrote_is_left_alone(
+    bus: Bus, cold: OnACluster, change: Callable[[Json], None]
+) -> None:
+    async with cold.running():
+        await submit(bus, echo_job("foreign"))
+        pod = cold.cluster.kubelet.run(await pod_of_attempt(cold, 1))
+        await eventually(lambda: phase_of(cold, "foreign", Phase.DISPATCHED), "it to be dispatched")
+    await cold.rewrite("foreign", change)
+    with custom_resources.newer():
+        async with cold.running():
+            await submit(bus, echo_job("next"))
+            await eventually(lambda: len(cold.pods()) == 2, "the next one's pod")
+            assert [verb for verb, path in cold.cluster.calls if verb == "delete"] == []
+            if change is not newer_quality:  # what became of its attempt is told by who can read it
+                cold.cluster.kubelet.finish(pod, last_word(pod, Outcome.SUCCEEDED))
+                await eventually(lambda: phase_of(cold, "foreign", Phase.SUCCEEDED), "its end")
+
+
 async def _away(*_: object) -> str:
     raise Unreachable("update", "as if the leader died before it")
-
-
-async def find_stored(shell: OnACluster, name: str) -> Json:
-    return await shell.cluster.get(_path_of(name))
 
 
 def _path_of(name: str, plural: str = "generationjobs") -> str:

@@ -4,8 +4,9 @@ import json
 import sqlite3
 from pathlib import Path
 
-from tests.integration.gateway.conftest import SettingsFactory, serving
-from tests.integration.gateway.test_generations import accepted
+from auteur_control.resources import document_of
+from tests.integration.gateway.conftest import Running, SettingsFactory, serving
+from tests.integration.gateway.test_generations import accepted, status_of
 from tests.integration.gateway.test_resources import resource
 from tests.support.memory_control import MemoryControl
 from tests.support.waiting import eventually
@@ -66,3 +67,44 @@ async def test_a_row_that_nobody_can_read_is_shown_as_what_is_left_of_it_and_hid
         assert (await gateway.http.delete(f"/v1/generations/{broken}")).status_code in (200, 202, 204)
         listed = (await gateway.http.get("/v1/generations")).json()["items"]
         assert {one["job_id"] for one in listed} == {whole}
+
+
+async def test_a_job_that_the_control_plane_cannot_read_is_not_taken_for_deleted(
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory
+) -> None:
+    async with serving(settings_for(sqlite_url)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        job = await accepted(gateway, control)
+        stored = json.loads(document_of(control.job(job)))
+        control.jobs.leave({**stored, "spec": {**stored["spec"], "quality": "preview"}})
+        asked = control.bus.asked
+        await eventually(lambda: control.bus.asked > asked + 8, "the gateway to have asked for it")
+        assert await status_of(gateway.http, job) == "queued"
+        control.jobs.leave(stored)
+        await control.succeed(job, "image.png")
+        await control.released(job)
+        assert await status_of(gateway.http, job) == "done"
+
+
+async def test_a_job_with_fields_and_words_of_another_version_is_adopted_and_kept(
+    control: MemoryControl, sqlite_url: str, settings_for: SettingsFactory
+) -> None:
+    async with serving(settings_for(sqlite_url)) as gateway:
+        await eventually(lambda: gateway.context.catalogue.runners, "the catalogue")
+        job = await accepted(gateway, control)
+        await control.succeed(job, "image.png")
+        newer = json.loads(document_of(control.job(job)).replace(job, "newer").replace('"Resolved"', '"Levitating"'))
+        newer["metadata"] |= {"uid": "newer", "annotations": {}}
+        newer["spec"]["mask"] = {"soft": True}
+        newer["status"] |= {"phase": "Dreaming", "archivedTime": None}
+        control.jobs.leave(newer)
+    for _ in range(2):
+        async with serving(settings_for(sqlite_url)) as gateway:
+            await eventually(lambda: known(gateway, "newer"), "the gateway to have it")
+            shown = (await gateway.http.get("/v1/generations/newer")).json()
+            assert (shown["status"], shown["phase"], len(shown["outputs"])) == ("done", "Succeeded", 1)
+            assert shown["resource"]["spec"]["mask"] == {"soft": True}
+
+
+async def known(gateway: Running, job: str) -> bool:
+    return (await gateway.http.get(f"/v1/generations/{job}/status")).status_code == 200

@@ -8,12 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auteur_contracts.orders import Outcome
-from auteur_contracts.resources import GenerationJob, GenerationJobStatus
-from auteur_contracts.vocabulary import Phase, Reason
+from auteur_contracts.resources import GenerationJob
 from auteur_control.reading import Read, read_job
 from auteur_control.resources import Expired, Malformed
 from auteur_lifecycle import status as life
-from auteur_lifecycle.refusal import Refusal
 from auteur_operator.job_cache import JobCache
 from tests.unit.cluster_operator.making import NOW, UID, after, having, job, raw_job, report, running
 
@@ -175,77 +173,22 @@ def test_those_that_somebody_holds_are_told_again_and_listed() -> None:
 
 # ── malformed ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-REMEDY = "Delete it, and create it put right."
-BOTH = {"name": "image", "uri": "s3://media/film/x.png", "from": {"job": "script"}}
 
-
-@pytest.mark.parametrize(
-    ("spec", "field", "message", "why"),
-    [
-        (
-            {"inputs": [BOTH]},
-            "spec.inputs.0",
-            'spec.inputs.0: input "image" needs either "uri" or "from", not both',
-            "two rules that hang together",
-        ),
-        (
-            {"colour": "red"},
-            "spec.colour",
-            "spec.colour: Extra inputs are not permitted",
-            "an older CRD, or a newer one, let it through",
-        ),
-        ({"deadline": "soon"}, "spec.deadline", None, "a form that the schema does not know"),
-        ({"params": {"prompt": "\0"}}, "spec.params", None, "text that cannot be stored"),
-    ],
-)
-def test_a_job_that_our_models_refuse_is_refused_in_words(
-    spec: dict[str, Any], field: str, message: str | None, why: str
-) -> None:
-    found = read_job(raw_job(version=3, **spec))
-    assert isinstance(found, Malformed), why
-    assert (found.refusal.reason, found.refusal.field, found.refusal.remedy) == (
-        Reason.INVALID_REQUEST,
-        field,
-        REMEDY,
-    )
-    assert message is None or found.refusal.message == message
-    meta = found.resource.metadata
-    assert (found.resource.key, meta.uid, meta.resource_version, meta.creation_timestamp) == (ALLEY, UID, "3", NOW)
-
-
-def test_what_is_known_of_a_malformed_job_stays_and_a_broken_status_is_put_right() -> None:
-    told = read_job(raw_job(colour="red", status={"phase": "Queued", "attempt": 2}))
-    assert isinstance(told, Malformed)
-    assert told.resource.status == GenerationJobStatus(phase=Phase.QUEUED, attempt=2)
-    broken = read_job(raw_job(status={"attempt": "many"}))
-    assert isinstance(broken, Malformed)
-    assert (broken.resource.status, broken.refusal.field) == (GenerationJobStatus(), "status.attempt")
+def malformed(*, version: int = 3, status: dict[str, Any] | None = None) -> Malformed[GenerationJob]:
+    found = read_job(raw_job(version=version, quality="preview", status=status))
+    assert isinstance(found, Malformed)
+    return found
 
 
 def test_a_malformed_job_lives_and_is_not_there_for_others() -> None:
-    jobs = kept(wrong := read_job(raw_job(colour="red")))
-    assert (jobs.live(ALLEY), jobs.find(ALLEY), jobs.uid(ALLEY)) == (wrong, None, UID)
+    jobs = kept(wrong := malformed())
+    assert (jobs.live(ALLEY), jobs.read(ALLEY), jobs.find(ALLEY), jobs.uid(ALLEY)) == (wrong, wrong, None, UID)
 
 
-def test_a_malformed_job_that_was_refused_is_finished_and_goes_in_time() -> None:
-    """Seen again after a restart it is neither unfinished nor there for ever."""
-    wrong = read_job(raw_job(version=3, colour="red"))
-    assert isinstance(wrong, Malformed)
-    refused = life.refuse(wrong.resource, wrong.refusal, NOW)
-    written = refused.model_dump(mode="json", exclude_defaults=True)
-    jobs = kept(read_job(raw_job(version=4, colour="red", status=written)), require_archive=False)
+def test_a_malformed_job_that_is_finished_is_kept_as_it_is_stored_and_does_not_expire() -> None:
+    ended = finished(archived=True).status.model_dump(mode="json", exclude_defaults=True)
+    jobs = kept(wrong := malformed(status=ended), require_archive=False)
     assert (jobs.live(ALLEY), len(jobs), jobs.finished_count) == (None, 0, 1)
-    found = jobs.find(ALLEY)
-    assert found is not None
-    assert (found.status.phase, found.status.failure) == (Phase.FAILED, refused.failure)
-    assert jobs.expired(NOW + 2 * DAY, 9) == [Expired(ALLEY, UID)]
-
-
-def test_a_job_that_was_just_refused_is_finished_though_its_spec_cannot_be_read() -> None:
-    wrong = read_job(raw_job(version=3, colour="red"))
-    assert isinstance(wrong, Malformed)
-    status = life.refuse(wrong.resource, Refusal(Reason.INVALID_REQUEST, "no"), NOW)
-    jobs = kept(wrong, having(wrong.resource, status, version=4))
-    found = jobs.find(ALLEY)
-    assert found is not None
-    assert (found.status, jobs.live(ALLEY)) == (status, None)
+    assert (jobs.read(ALLEY), jobs.find(ALLEY), list(jobs.unreleased())) == (wrong, None, [])
+    assert jobs.expired(NOW + 900 * DAY, 9) == []
+    assert jobs.drop(ALLEY, UID) == wrong.resource

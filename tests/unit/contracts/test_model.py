@@ -1,4 +1,6 @@
-"""The two kinds of model: what people wrote is judged strictly, what programs said is read with patience."""
+"""The kinds of model: what people wrote is judged strictly, what programs said is read with patience, what is stored
+keeps what it holds.
+"""
 
 from typing import Annotated, Any
 
@@ -7,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from auteur_contracts.model import MAX_DEPTH, JsonObject, JsonSize, StrictModel, TolerantModel
+from auteur_contracts.model import (
+    MAX_DEPTH,
+    STORED,
+    AskedModel,
+    JsonObject,
+    JsonSize,
+    KeptModel,
+    StrictModel,
+    TolerantModel,
+)
 
 
 class Wish(StrictModel):
@@ -128,3 +139,43 @@ def test_an_object_that_would_fill_the_store_is_refused(value: dict[str, Any], w
     assert Small(free={"a": "x" * 12}).free == {"a": "x" * 12}
     with pytest.raises(ValidationError, match=why):
         Small(free=value)
+
+
+# ── what is stored ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Part(AskedModel):
+    size: int = 1
+
+
+class Order(AskedModel):
+    one_part: Part = Part()
+    more: tuple[Part, ...] = ()
+
+
+ASKED = {"onePart": {"size": 2, "colour": "red"}, "more": [{"size": 1}, {"size": 3, "colour": None}], "gift": [1]}
+
+
+def test_an_unknown_field_of_what_is_asked_for_is_refused_by_its_place() -> None:
+    for document, place in (({"gift": 1}, ("gift",)), ({"more": [{}, {"colour": 1}]}, ("more", 1, "colour"))):
+        with pytest.raises(ValidationError) as refused:
+            Order.model_validate(document)
+        (found,) = refused.value.errors()
+        assert (found["type"], found["loc"]) == ("extra_forbidden", place)
+    assert Order.model_json_schema()["additionalProperties"] is False
+
+
+def test_read_as_stored_it_is_kept_and_can_be_named() -> None:
+    kept = Order.model_validate(ASKED, context=STORED)
+    assert kept.model_dump(mode="json") == ASKED
+    assert list(kept.unknown_fields()) == ["gift", "onePart.colour", "more.1.colour"]
+    assert list(Order(more=(Part(),)).unknown_fields()) == []
+
+
+def test_what_several_programs_write_keeps_what_one_does_not_know() -> None:
+    class Told(KeptModel):
+        words: int = 1
+
+    kept = Told.model_validate({"words": 2, "mood": {"calm": True}})
+    assert kept.model_copy(update={"words": 3}).model_dump(mode="json") == {"words": 3, "mood": {"calm": True}}
+    assert "additionalProperties" not in Told.model_json_schema()

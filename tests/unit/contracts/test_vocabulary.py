@@ -4,6 +4,7 @@ import itertools
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from auteur_contracts.resources import Condition, GenerationJobStatus, derive_phase
 from auteur_contracts.vocabulary import (
@@ -11,7 +12,9 @@ from auteur_contracts.vocabulary import (
     ApiStatus,
     ConditionStatus,
     ConditionType,
+    Fault,
     NodeState,
+    OpenWord,
     Phase,
     Priority,
     Reason,
@@ -102,3 +105,25 @@ def test_an_api_status_is_finished_exactly_where_its_phase_is() -> None:
 
 def test_high_goes_before_normal_before_low() -> None:
     assert sorted(Priority, key=lambda priority: priority.rank) == [Priority.HIGH, Priority.NORMAL, Priority.LOW]
+
+
+@pytest.mark.parametrize("words", [Reason, ConditionType, Phase, Fault])
+def test_a_word_of_a_newer_version_is_kept_and_is_none_of_ours(words: type[OpenWord]) -> None:
+    read: TypeAdapter[OpenWord] = TypeAdapter(words)
+    word = read.validate_python("Levitating")
+    assert (word, word.value, read.dump_json(word)) == ("Levitating", "Levitating", b'"Levitating"')
+    assert word not in list(words)
+    assert {words("Levitating"): 1}[word] == 1
+    with pytest.raises(ValidationError):
+        read.validate_python(7)
+
+
+def test_words_that_nobody_here_knows_decide_nothing() -> None:
+    strange = Reason("Levitating")
+    assert derive_phase(status((ConditionType.ACCEPTED, T, strange), (ConditionType.DISPATCHED, F, strange))) is (
+        Phase.QUEUED
+    )
+    ended = (ConditionType.FINISHED, T, strange)
+    assert derive_phase(status(ended, (ConditionType.SUCCEEDED, T, strange))) is Phase.SUCCEEDED
+    assert derive_phase(status(ended, (ConditionType.SUCCEEDED, F, strange))) is Phase.FAILED
+    assert derive_phase(status((ConditionType("Finishing"), T, strange))) is Phase.PENDING

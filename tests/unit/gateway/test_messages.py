@@ -22,6 +22,8 @@ from auteur_contracts.events import (
 )
 from auteur_contracts.resources import Condition, Failure, GenerationJobStatus, Output, Plan, Progress, Tier
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Fault, Quality, Reason
+from auteur_contracts.web.http import FailureReply
+from auteur_contracts.web.socket import ErrorMessage
 from auteur_gateway.messages import messages_of
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -145,3 +147,12 @@ def test_a_result_says_how_it_was_made() -> None:
         "params": {"prompt": "a star", "seed": 7},
         "seed": 7,
     }
+
+
+def test_a_failure_in_words_of_another_version_is_told_as_it_is() -> None:
+    strange = OUT_OF_MEMORY.model_copy(update={"reason": Reason("Hailed"), "fault": Fault("weather")})
+    (told, *_) = messages_of(fact(Failed(version=1, status=status(failure=strange))), "epoch", 1, 0.0)
+    assert isinstance(told, ErrorMessage)
+    assert (told.error_code, (told.details or {})["fault"]) == ("Hailed", "weather")
+    reply = FailureReply.model_validate(told.details)
+    assert (reply.reason, reply.fault) == ("Hailed", "weather")

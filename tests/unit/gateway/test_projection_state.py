@@ -1,5 +1,6 @@
 """What is known of a job, by facts and answers in any order; the time is a number."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -86,6 +87,21 @@ def test_a_fact_binds_the_uid_and_is_to_be_written() -> None:
     (written,) = state.take_changes().rows
     assert (written.uid, written.version, written.status) == ("u-1", 3, ACCEPTED)
     assert not state.has_changes
+
+
+def test_facts_and_answers_in_words_of_another_version_count() -> None:
+    strange = DONE.model_dump(mode="json") | {"phase": "Dreaming", "mood": "serene"}
+    for told in strange["conditions"]:
+        told["reason"] = "Levitating"
+    sent = fact(Succeeded(version=5, status=DONE)).model_dump(mode="json")
+    sent["data"]["status"] = strange
+    by_fact, by_answer = knowing(), knowing()
+    by_fact.hear(Envelope.model_validate(sent), 1.0)
+    assert by_answer.take_answer(snapshot(GenerationJobStatus.model_validate(strange), 5), 1.0)
+    for state in (by_fact, by_answer):
+        (written,) = state.take_changes().rows
+        assert (written.state, written.version) == (ApiStatus.DONE, 5)
+        assert json.loads(written.columns()["status"])["mood"] == "serene"
 
 
 @pytest.mark.parametrize("versions", [(3, 5), (5, 3), (5, 5)])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from auteur_contracts.model import STORED
 from auteur_contracts.orders import Outcome, RefusalReason
 from auteur_contracts.resources import (
     FunctionRunner,
@@ -18,6 +19,7 @@ from auteur_contracts.resources import (
 )
 from auteur_contracts.vocabulary import ConditionType, Fault, Phase, Quality, Reason
 from auteur_lifecycle import status
+from auteur_lifecycle.conditions import with_phase
 from auteur_lifecycle.refusal import Refusal
 from auteur_lifecycle.retry import MAX_LOSSES
 from auteur_lifecycle.status import ClaimGranted, InputsGone, Seen, claim, dispatch, next_status, ready_for_worker
@@ -538,3 +540,89 @@ def test_an_order_that_nobody_will_claim_is_taken_back() -> None:
     assert (back.attempt, back.failures, back.losses) == (1, 0, 0)
     assert claim(having(one, back), request(), nobody, after(6)) is RefusalReason.STALE
     assert status.withdraw(running(), "too late", after(5)).running
+
+
+def test_a_retry_is_looked_for_at_its_time_and_not_again_and_again_while_it_waits_for_a_worker() -> None:
+    one = having(running(), status.end_attempt(running(), 1, failure(), NOW))
+    assert status.look_again_at(one) == one.status.retry_at == after(1)
+    paused = having(one, next_status(one, seen(), after(0.5)))
+    assert status.look_again_at(paused) == after(1)
+    due = having(one, next_status(one, seen(), after(2)))
+    assert said(due.status, DISPATCHED)[1] is Reason.WAITING_FOR_WORKER
+    assert status.look_again_at(due) is None
+
+
+# ── what another version wrote ────────────────────────────────────────────────────────────────────────────────────────
+
+MASKED = "This version of Auteur does not know spec.mask. Upgrade the operator, or create it anew without."
+LONG = timedelta(hours=2)
+
+
+def masked(one: GenerationJob) -> GenerationJob:
+    """With a field of a newer version, and everything else as it was."""
+    document = one.model_dump(mode="json")
+    document["spec"]["mask"] = {"soft": True}
+    return GenerationJob.model_validate(document, context=STORED)
+
+
+@pytest.mark.parametrize("one", [job(), waiting()], ids=["asked", "planned"])
+def test_a_job_with_a_field_that_nobody_here_knows_waits_and_says_so(one: GenerationJob) -> None:
+    held = having(masked(one), next_status(masked(one), seen(), NOW))
+    assert said(held.status, ACCEPTED) == ("False", Reason.UNKNOWN_FIELD, MASKED)
+    assert (held.status.phase, held.status.plan) == (Phase.PENDING, one.status.plan)
+    assert not ready_for_worker(held)
+    assert (status.starts_by(held), status.look_again_at(held)) == (None, None)
+    assert next_status(held, seen(), NOW + LONG) == held.status
+
+
+def test_a_version_that_knows_the_field_takes_the_job_up_and_its_time_begins() -> None:
+    for one in (job(), waiting()):
+        held = having(one, next_status(masked(one), seen(), NOW))
+        found = next_status(held, seen(), NOW + LONG)
+        assert said(found, ACCEPTED)[:2] == ("True", Reason.RESOLVED)
+        assert (found.phase, found.resume_time) == (Phase.QUEUED, NOW + LONG)
+        assert ready_for_worker(having(one, found))
+
+
+def test_an_attempt_under_way_goes_on_whatever_fields_its_job_has() -> None:
+    for one in (dispatched(), running()):
+        assert next_status(masked(one), seen(), after(60)) == one.status
+    granted = claim(masked(dispatched()), request(), nobody, NOW)
+    assert isinstance(granted, ClaimGranted)
+    ended = status.report(masked(running()), report(Outcome.SUCCEEDED, outputs=(output(),)), NOW)
+    assert ended.phase is Phase.SUCCEEDED
+
+
+def test_no_other_attempt_begins_of_a_job_with_a_field_that_nobody_here_knows() -> None:
+    lost = next_status(masked(running()), seen(silent=True), NOW)
+    assert said(lost, ACCEPTED) == ("False", Reason.UNKNOWN_FIELD, MASKED)
+    assert (lost.losses, lost.dispatched, lost.running) == (1, False, False)
+    paused = next_status(asked(masked(dispatched()), suspend=True), seen(), NOW)
+    assert (paused.dispatched, paused.phase) == (False, Phase.PENDING)
+
+
+def test_it_can_be_cancelled_all_the_same() -> None:
+    assert next_status(asked(masked(waiting()), cancel=True), seen(), NOW).phase is Phase.CANCELLED
+
+
+def test_a_change_keeps_conditions_that_nobody_here_knows_behind_the_others() -> None:
+    one = running()
+    checked = one.status.conditions[0].model_copy(update={"type": ConditionType("Checked")})
+    told = one.status.model_copy(update={"conditions": (checked, *one.status.conditions)})
+    ended = status.cancel(having(one, told), "", NOW)
+    assert [each.type for each in ended.conditions] == [
+        ACCEPTED,
+        DISPATCHED,
+        RUNNING,
+        FINISHED,
+        SUCCEEDED,
+        ConditionType("Checked"),
+    ]
+    assert ended.conditions[-1] == checked
+
+
+def test_a_wrong_phase_is_put_right_and_a_right_one_left() -> None:
+    one = running().status
+    assert with_phase(one) is one
+    assert with_phase(one.model_copy(update={"phase": Phase.SUCCEEDED})) == one
+    assert with_phase(one.model_copy(update={"phase": Phase("Dreaming")})) == one

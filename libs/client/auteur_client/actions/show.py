@@ -24,6 +24,7 @@ from auteur_client.render import (
 )
 from auteur_client.terminal import note, say, say_json, say_raw, say_table
 from auteur_contracts.errors import AuteurError, InvalidRequest, NotFound
+from auteur_contracts.model import STORED
 from auteur_contracts.resources import GenerationJob, GenerationJobStatus
 from auteur_contracts.vocabulary import ApiStatus
 from auteur_contracts.web.http import GenerationReply, OutputReply
@@ -72,7 +73,7 @@ def describe(name: str, server: str | None) -> ExitCode:
 
 def _status(client: Client, name: str) -> GenerationJobStatus | None:
     try:
-        return GenerationJob.model_validate(client.resource("GenerationJob", name)).status
+        return GenerationJob.model_validate(client.resource("GenerationJob", name), context=STORED).status
     except NotFound:
         return None
 

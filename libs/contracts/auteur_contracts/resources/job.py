@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, computed_field, model_validator
 
 from auteur_contracts.cells import money_cell, percent_cell, seconds_cell
-from auteur_contracts.model import Params, StrictModel, TolerantModel
+from auteur_contracts.model import AskedModel, KeptModel, Params, TolerantModel
 from auteur_contracts.names import API_VERSION, DEFAULT_PROJECT
 from auteur_contracts.quantities import (
     MAX_INTEGER,
@@ -40,7 +40,7 @@ OutputUri = Annotated[str, StringConstraints(pattern=r"^s3://[A-Za-z0-9._/-]+$",
 JsonPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=256)]
 
 
-class OutputOf(StrictModel):
+class OutputOf(AskedModel):
     """An output of another job of the same namespace."""
 
     job: JobName
@@ -49,7 +49,7 @@ class OutputOf(StrictModel):
     """Which file; may be left out where the job makes exactly one."""
 
 
-class JobInput(StrictModel):
+class JobInput(AskedModel):
     """A file the function reads: something uploaded, or another job's output. Exactly one of the two."""
 
     name: Identifier
@@ -66,7 +66,7 @@ class JobInput(StrictModel):
         return self
 
 
-class ParamFrom(StrictModel):
+class ParamFrom(AskedModel):
     """A parameter read out of another job's JSON output."""
 
     name: Identifier
@@ -79,7 +79,7 @@ class ParamFrom(StrictModel):
     """Where in the file: names and numbers with dots between, as in scenes.0.visual."""
 
 
-class GenerationJobSpec(StrictModel):
+class GenerationJobSpec(AskedModel):
     """What is asked for. It cannot be changed, except `suspend` at any time, and `cancel` from false to true."""
 
     function: Label = "text-to-image"
@@ -114,7 +114,7 @@ class GenerationJobSpec(StrictModel):
     """How long the resource stays after it was archived. Outputs stay until somebody deletes them."""
 
 
-class Output(TolerantModel):
+class Output(KeptModel):
     """One file a job made, and what is known of it."""
 
     name: FileName
@@ -135,7 +135,7 @@ class Output(TolerantModel):
     """Playing time."""
 
 
-class Progress(TolerantModel):
+class Progress(KeptModel):
     """How far the newest attempt is."""
 
     phase: str = Field(max_length=64)
@@ -154,7 +154,7 @@ class Progress(TolerantModel):
     """What the function has to say."""
 
 
-class QueueStatus(TolerantModel):
+class QueueStatus(KeptModel):
     """Where the job stands in the line of those that wait for the same workers."""
 
     position: int = Field(ge=1)
@@ -163,7 +163,7 @@ class QueueStatus(TolerantModel):
     """Until it starts, guessed from how long those before it take."""
 
 
-class Cost(TolerantModel):
+class Cost(KeptModel):
     """What all attempts cost so far, the failed ones too."""
 
     usd: Usd
@@ -172,7 +172,7 @@ class Cost(TolerantModel):
     """Seconds of workers that have a GPU."""
 
 
-class Failure(TolerantModel):
+class Failure(KeptModel):
     """What went wrong, where, and what to do: one record for status, event and page."""
 
     fault: Fault
@@ -204,12 +204,12 @@ _NOTHING_SHOWN = Shown()
 _YEAR = 366 * 86400.0
 
 
-class GenerationJobStatus(TolerantModel):
+class GenerationJobStatus(KeptModel):
     """What is known of the job. The conditions are the truth."""
 
     observed_generation: int = 0
     """The metadata.generation that was looked at last."""
-    conditions: tuple[Condition, ...] = Field((), max_length=16)
+    conditions: tuple[Condition, ...] = Field((), max_length=12)
     """Facts about the job: Accepted, Dispatched, Running, Finished, Succeeded."""
     phase: Phase = Phase.PENDING
     """The conditions in one word, for people to read; no program decides by it."""
@@ -258,8 +258,13 @@ class GenerationJobStatus(TolerantModel):
     trace_id: str = Field("", max_length=32)
     """Of its OpenTelemetry trace."""
 
+    @model_validator(mode="after")
+    def _shown_is_not_read(self) -> Self:
+        (self.model_extra or {}).pop("shown", None)
+        return self
+
     def condition(self, kind: ConditionType) -> Condition | None:
-        return next((condition for condition in self.conditions if condition.type is kind), None)
+        return next((condition for condition in self.conditions if condition.type == kind), None)
 
     def is_true(self, kind: ConditionType) -> bool:
         found = self.condition(kind)
@@ -314,7 +319,7 @@ def derive_phase(status: GenerationJobStatus) -> Phase:
     return Phase.RETRYING if status.failures + status.losses else Phase.QUEUED
 
 
-class GenerationJob(StrictModel):
+class GenerationJob(AskedModel):
     """One run of one function: a picture, a voice, a clip."""
 
     api_version: Literal["auteur.studio/v1alpha1"] = API_VERSION

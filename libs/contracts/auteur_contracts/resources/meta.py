@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from auteur_contracts.model import TolerantModel
+from auteur_contracts.model import KeptModel, TolerantModel
 from auteur_contracts.names import DEFAULT_NAMESPACE
 from auteur_contracts.quantities import JobName, Label
 from auteur_contracts.vocabulary import ConditionStatus, ConditionType, Reason
@@ -45,7 +45,7 @@ class ObjectMeta(TolerantModel):
         return ""
 
 
-class Condition(TolerantModel):
+class Condition(KeptModel):
     """A fact about a job: whether it holds, since when, why (a word for machines) and in a sentence for people."""
 
     type: ConditionType

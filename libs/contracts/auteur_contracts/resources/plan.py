@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from auteur_contracts.model import JsonObject, JsonSize, TolerantModel
+from auteur_contracts.model import JsonObject, JsonSize, KeptModel
 from auteur_contracts.quantities import FileName, Identifier, UsdPerSecond
 from auteur_contracts.vocabulary import Quality
 
 Optimization = Annotated[str, StringConstraints(max_length=64)]
 
 
-class Tier(TolerantModel):
+class Tier(KeptModel):
     """What of a runner's tier an attempt runs with."""
 
     quality: Quality
@@ -28,7 +28,7 @@ class Tier(TolerantModel):
     """Price of a worker; none: costs nothing."""
 
 
-class PlannedInput(TolerantModel):
+class PlannedInput(KeptModel):
     """One input of the job, resolved to where it lies."""
 
     name: Identifier
@@ -41,7 +41,7 @@ class PlannedInput(TolerantModel):
     """Which of its outputs; none: its only one."""
 
 
-class Plan(TolerantModel):
+class Plan(KeptModel):
     """What a job resolved to: decided once, the same for all its attempts."""
 
     function: str = Field(max_length=63)

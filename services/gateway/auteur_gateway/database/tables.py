@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import BigInteger, Column, Index, RowMapping, String, Table, Text, UniqueConstraint
 
 from auteur_contracts import names
+from auteur_contracts.model import STORED
 from auteur_contracts.resources import GenerationJob, GenerationJobSpec, GenerationJobStatus, ObjectMeta
 from auteur_contracts.vocabulary import ApiStatus, Reason
 from auteur_kit.logs import get_logger
@@ -118,7 +119,7 @@ class JobRow:
 
 def _job_in(row: RowMapping) -> GenerationJob:
     try:
-        return GenerationJob.model_validate_json(row["job"])
+        return GenerationJob.model_validate_json(row["job"], context=STORED)
     except ValidationError as error:
         _tell_unreadable(row, "job", error)
         meta = ObjectMeta(

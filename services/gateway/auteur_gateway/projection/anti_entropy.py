@@ -40,7 +40,7 @@ class ControlPlane:
         self._subject = JobQuery(namespace, "list")
 
     async def list(self, question: ListJobs) -> ListedJobs:
-        return ListedJobs.model_validate_json(await self._bus.request(self._subject, question))
+        return ListedJobs.read(await self._bus.request(self._subject, question))
 
     async def is_there(self) -> None:
         """Raises Unavailable where nobody answers."""
@@ -118,7 +118,7 @@ class AntiEntropy:
     async def _ask_for_silent(self) -> None:
         for page in self._state.pages(self._state.silent(time.monotonic(), self._silence)):
             listed = await self._ask_for(page)
-            answered = {item.job.metadata.name for item in listed}
+            answered = {item.job.metadata.name for item in listed.items} | set(listed.unreadable)
             for name in page:
                 if name not in answered and (tracked := self._state.named(name)):
                     await self._absent(tracked)
@@ -136,10 +136,12 @@ class AntiEntropy:
             self._state.decide(tracked, lost(row, self._now()))
             self._archive.wake()
 
-    async def _ask_for(self, names: tuple[str, ...]) -> Sequence[Snapshot]:
+    async def _ask_for(self, names: tuple[str, ...]) -> ListedJobs:
         listed = await self.control_plane.list(ListJobs(names=names))
         await self._take_in(listed.items)
-        return listed.items
+        for name in listed.unreadable:
+            self._state.take_presence(name, time.monotonic())
+        return listed
 
     # ── places in the queue ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -235,6 +235,12 @@ class State:
         tracked.place = snapshot.job.status.queue
         return True
 
+    def take_presence(self, name: str, now: float) -> None:
+        """It is there, and one of us cannot read it: no news."""
+        if tracked := self._by_name.get(name):
+            tracked.heard_at = now
+            tracked.absent = 0
+
     def _unbound(self, snapshot: Snapshot) -> Tracked | None:
         tracked = self._by_name.get(snapshot.job.metadata.name)
         if tracked is None or tracked.row.uid or request_id_of(snapshot) != tracked.row.request_id:
