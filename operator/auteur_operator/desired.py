@@ -5,7 +5,7 @@ need. No clock, no environment, no randomness: the same input gives the same byt
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,12 +24,14 @@ from auteur_contracts.resources import (
     Toleration,
 )
 from auteur_kit import trace
+from auteur_operator.egress import EgressRule
 
 Manifest = dict[str, Any]
 
 WORKER = "worker"
 """The one container of a worker's pod."""
 WORKER_SECRET = "auteur-worker"  # noqa: S105  # its name
+WORKER_POLICY = "auteur-worker"
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 DEVICE_CLASS = "gpu.nvidia.com"
 GPU = "nvidia.com/gpu"
@@ -186,6 +188,25 @@ def worker_secret(namespace: str, user: str, password: str) -> Manifest:
             "labels": {names.LABEL_MANAGED_BY: names.MANAGER},
         },
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def worker_policy(namespace: str, egress: Sequence[EgressRule]) -> Manifest:
+    """Workers of a namespace call whom they need and nobody calls them, where the cluster's network enforces it."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": WORKER_POLICY,
+            "namespace": namespace,
+            "labels": {names.LABEL_MANAGED_BY: names.MANAGER},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGER}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [rule.manifest() for rule in egress],
+        },
     }
 
 

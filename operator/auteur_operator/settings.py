@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auteur_contracts.quantities import Duration, Label
 from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
+from auteur_operator.egress import EgressRule
 
 
 class OperatorSettings(BaseModel):
@@ -30,6 +31,9 @@ class OperatorSettings(BaseModel):
     """Where pods of workers find NATS. Empty: where the operator does."""
     worker_nats_user: str = "worker"
     worker_nats_password: SecretStr = SecretStr("")
+    worker_egress: tuple[EgressRule, ...] | None = None
+    """Where pods of workers may connect to: rules of a NetworkPolicy that is made in each namespace that has such pods.
+    None: there is none, and one that was made before is removed."""
     image_pull_secrets: tuple[str, ...] = ()
     """Names of Secrets that the pods of workers pull their images with."""
     max_active_per_namespace: int = Field(100, ge=1)

@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ from pydantic import BaseModel
 
 from auteur_contracts.commands import Cancel, Delete, Submit
 from auteur_contracts.crds import DECLARATIONS
-from auteur_contracts.names import ANNOTATION_REQUEST_ID, LABEL_ENABLED
+from auteur_contracts.names import ANNOTATION_REQUEST_ID, LABEL_ENABLED, LABEL_MANAGED_BY, MANAGER
 from auteur_contracts.resources import FunctionRunner, FunctionRunnerSpec, GenerationJob, GenerationJobSpec, ObjectMeta
 from auteur_contracts.subjects import JobCommand, Verb
 from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_operator import desired
+from auteur_operator.egress import EgressRule, IpBlock
+from auteur_operator.settings import OperatorSettings
 from auteur_standalone.servers import LOOPBACK
 from scripts.generator import charts, runners
 from scripts.generator.runners import Offered
@@ -185,6 +189,7 @@ REFUSALS = {
     "S3 by no URL": ("auteur", "store.external.url=s3.example.com", "at '/store/external/url'"),
     "an ingress for no name": ("auteur", "gateway.ingress.enabled=true", "set gateway.ingress.host"),
     "jobs that nobody runs": ("auteur", "operator.namespaces={team-a}", 'in namespace "auteur"'),
+    "a rule for everybody": ("auteur", "networkPolicy.workerEgress[0].ports[0].port=443", "missing property 'to'"),
     "a runner without an image": ("auteur-runners", "runners.flip.tiers.draft.pipeline=x", "set runners.flip.image"),
     "an unknown quality": (
         "auteur-runners",
@@ -288,6 +293,121 @@ def test_every_pod_is_let_into_a_restricted_namespace(case: str, helm: Helm, kub
     assert done.stdout.count("created (server dry run)") == len(pods)
 
 
+# ── who may connect to whom ───────────────────────────────────────────────────────────────────────────────────────────
+
+ANYWHERE = [{"ipBlock": IpBlock.model_validate({"cidr": cidr}).manifest()} for cidr in ("0.0.0.0/0", "::/0")]
+"""The chart leaves out of it what the operator does."""
+
+
+def in_namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def sets(*values: str) -> tuple[str, ...]:
+    return tuple(word for value in values for word in ("--set", value))
+
+
+def worker_egress(rendered: list[dict[str, Any]]) -> tuple[EgressRule, ...]:
+    """As the operator of a release reads it."""
+    (operator,) = (
+        each for each in rendered if each["kind"] == "Deployment" and each["metadata"]["name"].endswith("-operator")
+    )
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value", "") for each in container["env"]}
+    read = OperatorSettings(worker_egress=json.loads(told.get("AUTEUR_OPERATOR__WORKER_EGRESS", "null")))
+    return read.worker_egress or ()
+
+
+def worker_policy(rendered: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = desired.worker_policy("film", worker_egress(rendered))["spec"]
+    return {key: value for key, value in spec.items() if key != "ingress"}
+
+
+def test_workers_reach_names_nats_and_the_store_and_nobody_else(helm: Helm) -> None:
+    """From whatever namespace; and nobody reaches them."""
+    pods = {
+        name: {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "auteur"}},
+            "podSelector": {"matchLabels": next(selectors(helm.resources("auteur"), f"auteur-{name}"))},
+        }
+        for name in ("nats", "store")
+    }
+    dns = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    assert worker_policy(helm.resources("auteur")) == {
+        "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGER}},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            {"to": [dns], "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+            {"to": [pods["nats"]], "ports": [{"protocol": "TCP", "port": 4222}]},
+            {"to": [pods["store"]], "ports": [{"protocol": "TCP", "port": 8333}]},
+        ],
+    }
+
+
+def selectors(rendered: list[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
+    """Of the Services of that name."""
+    for each in rendered:
+        if each["kind"] == "Service" and each["metadata"]["name"] == name:
+            yield each["spec"]["selector"]
+
+
+STORES: dict[str, tuple[list[str], list[dict[str, Any]], int]] = {
+    "anywhere": (["store.external.url=https://s3.example.com"], ANYWHERE, 443),
+    "unencrypted": (["store.external.url=http://s3.example.com"], ANYWHERE, 80),
+    "at an address": (["store.external.url=http://10.1.2.3:9000"], [{"ipBlock": {"cidr": "10.1.2.3/32"}}], 9000),
+    "a Service": (["store.external.url=http://minio.media.svc:9000/"], [in_namespace("media")], 9000),
+    "a Service by its long name": (
+        ["store.external.url=http://minio.media.svc.cluster.local", "networkPolicy.store.ports={9000}"],
+        [in_namespace("media")],
+        9000,
+    ),
+    "somewhere": (
+        ["store.external.url=https://s3.example.com", "networkPolicy.store.to[0].ipBlock.cidr=192.0.2.0/24"],
+        [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        443,
+    ),
+}
+
+
+@pytest.mark.parametrize("where", STORES)
+def test_a_store_of_ones_own_is_reached_on_its_port_only(where: str, helm: Helm) -> None:
+    words, to, port = STORES[where]
+    rendered = helm.resources("auteur", *sets("store.auth.existingSecret=s3", *words))
+    (rule,) = worker_egress(rendered)[2:]
+    assert rule.manifest() == {"to": to, "ports": [{"protocol": "TCP", "port": port}]}
+
+
+def test_spans_go_where_they_are_collected(helm: Helm) -> None:
+    rendered = helm.resources("auteur", *sets("telemetry.endpoint=http://otel.tracing.svc:4318"))
+    collector = {"to": [in_namespace("tracing")], "ports": [{"protocol": "TCP", "port": 4318}]}
+    assert worker_egress(rendered)[-1].manifest() == collector
+    policies = {each["metadata"]["name"]: each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"}
+    assert all(collector in policies[f"auteur-{name}"]["egress"] for name in ("operator", "gateway"))
+
+
+METADATA = ip_address("169.254.169.254")
+OPEN = ("--set-json", f"networkPolicy.workerEgress={json.dumps([{'to': [{'ipBlock': {'cidr': '128.0.0.0/1'}}]}])}")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
+@pytest.mark.parametrize("more", [(), OPEN, ("--set-string", "store.external.url=http://s3.example.com")])
+def test_no_pod_reaches_a_clouds_metadata(case: str, more: tuple[str, ...], helm: Helm) -> None:
+    """Whatever else an administrator opens."""
+    keys = sets("store.auth.existingSecret=s3", "networkPolicy.enabled=true")
+    rendered = helm.resources("auteur", "--values", values_of(case), *keys, *more)
+    policies = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"] + [worker_policy(rendered)]
+    assert len(policies) > 2
+    for rule in (rule for policy in policies for rule in policy["egress"]):
+        assert rule["to"], rule
+        for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+            assert METADATA not in ip_network(block["cidr"]) or any(
+                METADATA in ip_network(each) for each in block["except"]
+            )
+
+
 # ── who may do what ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 Rights = dict[str, dict[str, str]]
@@ -329,6 +449,8 @@ IN_NAMESPACES: Rights = {
     "events": {"list": "why nobody let a pod in: it is said in no other place"},
     "secrets": {"create": "the API server asks for it where an apply finds nothing; it cannot be bound to a name"},
     "secrets auteur-worker": {"patch": "an apply: how workers get into NATS"},
+    "networkpolicies.networking.k8s.io": {"create": "as for Secrets"},
+    "networkpolicies.networking.k8s.io auteur-worker": {"patch": "an apply: where workers may connect to"},
     "resourceclaimtemplates.resource.k8s.io": {"create": "a GPU by DRA; the name says all that is in it"},
     "leases.coordination.k8s.io auteur-operator": {
         "list": "Kopf watches all kinds in the same namespaces; that this one goes on is its sign of life",
@@ -350,6 +472,7 @@ AT_HOME: Rights = {
 }
 UNSEEN = {
     "create deployments.apps": "part of an apply, which the audit log calls a patch",
+    "create networkpolicies.networking.k8s.io": "the same",
     "create secrets": "the same",
     "list events": "the audit policy of these tests leaves events out",
 }
@@ -358,6 +481,7 @@ EVERYTHING = ("get", "list", "watch", "create", "patch", "update", "delete")
 FORBIDDEN = {
     "secrets": ("get", "list", "watch", "update", "delete", "patch"),
     "configmaps": EVERYTHING,
+    "networkpolicies.networking.k8s.io": ("get", "list", "patch", "delete"),
     "pods": ("create", "delete"),
     "pods/exec": ("create",),
     "serviceaccounts/token": ("create",),
@@ -413,11 +537,21 @@ def test_nothing_is_granted_that_nothing_needs(helm: Helm) -> None:
         **{(place, "auteur-operator"): words_of(IN_NAMESPACES) for place in ("auteur", "team-a")},
     }
 
+    policies = {right for right in words_of(IN_NAMESPACES) if "networkpolicies" in right}
+    without = helm.resources("auteur", "--set", "networkPolicy.enabled=false")
+    assert roles(without, "ClusterRole", "auteur-operator")["", "auteur-operator"] == (
+        words_of(OF_THE_CLUSTER) | words_of(IN_NAMESPACES) - policies
+    ) | {"delete networkpolicies.networking.k8s.io auteur-worker"}
+
 
 def test_the_last_job_of_a_release_may_delete_by_name_only(helm: Helm) -> None:
     rendered = helm.resources("auteur")
     assert roles(rendered, "ClusterRole", "auteur-cleanup") == {
-        ("", "auteur-cleanup"): {"list namespaces", "delete secrets auteur-worker"}
+        ("", "auteur-cleanup"): {
+            "list namespaces",
+            "delete secrets auteur-worker",
+            "delete networkpolicies.networking.k8s.io auteur-worker",
+        }
     }
     assert roles(rendered, "Role", "auteur-cleanup") == {
         ("auteur", "auteur-cleanup"): {
@@ -590,12 +724,13 @@ def hooks_of(part: str, resources: list[dict[str, Any]], kubectl: Kubectl) -> It
 
 
 def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: ControlPlane, tmp_path: Path) -> None:
-    """Workers' credentials in every namespace, and the lease; another's Secret stays, and is not even seen."""
+    """Workers' credentials and policies everywhere, and the lease; another's Secret stays, and is not even seen."""
     admin = own_control_plane.kubectl
     here, there = admin.within("auteur"), admin.within("team-a")
     for place in (here, there):
         admin("create", "namespace", place.namespace)
         place("create", "secret", "generic", "auteur-worker")
+        place.apply(desired.worker_policy(place.namespace, ()))
     here("create", "secret", "generic", "somebody-elses")
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
     here.apply(lease)
@@ -609,7 +744,9 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout.splitlines() == [
             "deleted /api/v1/namespaces/auteur/secrets/auteur-worker",
+            "deleted /apis/networking.k8s.io/v1/namespaces/auteur/networkpolicies/auteur-worker",
             "deleted /api/v1/namespaces/team-a/secrets/auteur-worker",
+            "deleted /apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/auteur-worker",
             "deleted /apis/coordination.k8s.io/v1/namespaces/auteur/leases/auteur-operator",
             "deleted /api/v1/namespaces/auteur/pods/auteur-test-gateway",
         ]
@@ -618,8 +755,8 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
         account = "system:serviceaccount:auteur:auteur-cleanup"
         reading = {"secrets": ("get", "list", "watch", "create"), "pods": ("list",)}
         assert not any(answers(admin, asked(account, "auteur", reading)).values())
-    assert here("get", "secrets,leases,pods", "-o", "name").split() == ["secret/somebody-elses"]
-    assert there("get", "secrets", "-o", "name") == ""
+    assert here("get", "secrets,networkpolicies,leases,pods", "-o", "name").split() == ["secret/somebody-elses"]
+    assert there("get", "secrets,networkpolicies", "-o", "name") == ""
 
 
 def test_the_chart_s_own_test_asks_the_cluster_and_the_operator(
@@ -774,11 +911,13 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
 
 @pytest.fixture
 def operator_of(
-    own_nats: tuple[ServerProcess, NatsSettings], store_settings: StoreSettings, tmp_path: Path
+    own_nats: tuple[ServerProcess, NatsSettings], store_settings: StoreSettings, helm: Helm, tmp_path: Path
 ) -> Callable[[Path, str], ServerProcess]:
     """Not yet started: the program that the chart's pods run, here as the service account of a kubeconfig."""
     _, nats = own_nats
     port = free_ports(1)[0]
+
+    egress = worker_egress(helm.resources("auteur"))
 
     def made(kubeconfig: Path, namespace: str) -> ServerProcess:
         environment = {
@@ -789,6 +928,7 @@ def operator_of(
             "AUTEUR_OPERATOR__HTTP_PORT": str(port),
             "AUTEUR_OPERATOR__WORKER_NATS_URL": nats.url,
             "AUTEUR_OPERATOR__WORKER_NATS_PASSWORD": "worker-secret",
+            "AUTEUR_OPERATOR__WORKER_EGRESS": json.dumps([rule.manifest() for rule in egress]),
         }
         argv = (sys.executable, "-m", "auteur_operator")
         return ServerProcess("operator", argv, tmp_path / "operator.log", lambda: _answers(port), env=environment)
@@ -900,6 +1040,7 @@ async def test_the_operator_gets_along_with_its_rights(
         ask_by_kubectl(here)
         keep_a_pool(here)
         await ask_by_command(here, own_nats[1])
+        assert here.get("networkpolicy", "auteur-worker")["spec"] == worker_policy(helm.resources("auteur"))
         until(here, "job/demo-1-1", "delete")  # the garbage collector looks for kinds that are new every 30 s
     finally:
         operator.stop()
