@@ -55,6 +55,8 @@ class Surroundings:
     nats_url: str
     image_pull_secrets: tuple[str, ...] = ()
     keep_finished_jobs: timedelta = timedelta(minutes=10)
+    scratch_limit: str = "20Gi"
+    """What a worker may keep on its node's disk; the kubelet evicts who keeps more."""
     telemetry_endpoint: str = ""
     """Where workers send their spans; empty: nowhere."""
     has_device_class: bool = False
@@ -261,7 +263,7 @@ def _pod(
             _container(spec, _environment(planned, pool, around) + env, _resources(tier, gpu)),
         ],
         "volumes": [
-            {"name": "scratch", "emptyDir": {}},
+            {"name": "scratch", "emptyDir": {"sizeLimit": around.scratch_limit}},
             *(
                 {
                     "name": f"model-{volume.name}",

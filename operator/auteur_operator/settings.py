@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from auteur_contracts.quantities import Duration, Label
+from auteur_contracts.quantities import Duration, Label, Quantity
 from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
 from auteur_operator.egress import EgressRule
 
@@ -40,6 +40,8 @@ class OperatorSettings(BaseModel):
     """Jobs of one namespace that may be dispatched or running at once."""
     max_output_bytes: int = Field(4 * 1024**3, ge=1)
     """Largest single file a job may store."""
+    scratch_limit: Quantity = "20Gi"
+    """What one worker may keep in /tmp, on its node's disk: files of a job, caches. Who keeps more is evicted."""
     keep_finished_jobs: Duration = timedelta(minutes=10)
     """How long the batch/v1 Job and pod of an attempt stay to be looked at."""
     archived_namespaces: tuple[Label, ...] = ()

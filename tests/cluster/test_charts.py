@@ -269,16 +269,26 @@ def created_for_show(kubectl: Kubectl, objects: list[dict[str, Any]]) -> "subpro
     return kubectl.run("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
-def pods_of(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every pod that they are or would make."""
+def pods_of(resources: list[dict[str, Any]], *, claimed: bool = True) -> Iterator[dict[str, Any]]:
+    """Every pod that they are or would make; `claimed`: with something in the place of what it claims."""
     for each in resources:
         if each["kind"] == "Pod":
             yield {**each, "metadata": {"name": each["metadata"]["name"]}}
         elif "template" in each.get("spec", {}):
             spec = each["spec"]["template"]["spec"]
-            claims = [claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])]
+            wanted = each["spec"].get("volumeClaimTemplates", []) if claimed else []
+            claims = [claim["metadata"]["name"] for claim in wanted]
             spec.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in claims)
             yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": each["metadata"]["name"]}, "spec": spec}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
+@pytest.mark.parametrize("kept", ["true", "false"])
+def test_no_pod_fills_its_nodes_disk(case: str, kept: str, helm: Helm) -> None:
+    words = ("--set", f"persistence.enabled={kept}")
+    for pod in pods_of(helm.resources("auteur", "--values", values_of(case), *words), claimed=False):
+        for volume in pod["spec"].get("volumes", ()):
+            assert "emptyDir" not in volume or volume["emptyDir"].get("sizeLimit"), (pod["metadata"]["name"], volume)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])

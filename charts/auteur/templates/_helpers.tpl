@@ -227,9 +227,10 @@ annotations:
 
 {{/* A StatefulSet's volume: claimed, or as short-lived as the pod. */}}
 {{- define "auteur.dataVolume" -}}
-{{- if not .Values.persistence.enabled }}
+{{- if not (index . 0).Values.persistence.enabled }}
 - name: data
-  emptyDir: {}
+  emptyDir:
+    sizeLimit: {{ (index . 1).size }}
 {{- end }}
 {{- end -}}
 

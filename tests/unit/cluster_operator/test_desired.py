@@ -148,9 +148,15 @@ def test_only_the_scratch_volume_can_be_written(manifest: Manifest) -> None:
     volumes = {volume.pop("name"): volume for volume in map(dict, pod_spec(manifest)["volumes"])}
     assert mounts.keys() == volumes.keys()
     assert mounts.pop("scratch") == {"name": "scratch", "mountPath": "/tmp"}  # noqa: S108  # the container's
-    assert volumes.pop("scratch") == {"emptyDir": {}}
+    assert volumes.pop("scratch") == {"emptyDir": {"sizeLimit": "20Gi"}}
     assert all(mount["readOnly"] for mount in mounts.values())
     assert all(volume["persistentVolumeClaim"]["readOnly"] for volume in volumes.values())
+
+
+def test_how_much_a_worker_may_keep_is_a_setting() -> None:
+    around = Surroundings(nats_url="nats://n:4222", scratch_limit="200Gi")
+    for made in (attempt(runner(), around), pool(runner(), around)):
+        assert {"name": "scratch", "emptyDir": {"sizeLimit": "200Gi"}} in pod_spec(made)["volumes"]
 
 
 @every_workload
