@@ -5,7 +5,7 @@ need. No clock, no environment, no randomness: the same input gives the same byt
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,12 +24,14 @@ from auteur_contracts.resources import (
     Toleration,
 )
 from auteur_kit import trace
+from auteur_operator.egress import EgressRule
 
 Manifest = dict[str, Any]
 
 WORKER = "worker"
 """The one container of a worker's pod."""
 WORKER_SECRET = "auteur-worker"  # noqa: S105  # its name
+WORKER_POLICY = "auteur-worker"
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 DEVICE_CLASS = "gpu.nvidia.com"
 GPU = "nvidia.com/gpu"
@@ -53,6 +55,8 @@ class Surroundings:
     nats_url: str
     image_pull_secrets: tuple[str, ...] = ()
     keep_finished_jobs: timedelta = timedelta(minutes=10)
+    scratch_limit: str = "20Gi"
+    """What a worker may keep on its node's disk; the kubelet evicts who keeps more."""
     telemetry_endpoint: str = ""
     """Where workers send their spans; empty: nowhere."""
     has_device_class: bool = False
@@ -189,6 +193,25 @@ def worker_secret(namespace: str, user: str, password: str) -> Manifest:
     }
 
 
+def worker_policy(namespace: str, egress: Sequence[EgressRule]) -> Manifest:
+    """Workers of a namespace call whom they need and nobody calls them, where the cluster's network enforces it."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": WORKER_POLICY,
+            "namespace": namespace,
+            "labels": {names.LABEL_MANAGED_BY: names.MANAGER},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {names.LABEL_MANAGED_BY: names.MANAGER}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [rule.manifest() for rule in egress],
+        },
+    }
+
+
 # ── the pod ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -240,7 +263,7 @@ def _pod(
             _container(spec, _environment(planned, pool, around) + env, _resources(tier, gpu)),
         ],
         "volumes": [
-            {"name": "scratch", "emptyDir": {}},
+            {"name": "scratch", "emptyDir": {"sizeLimit": around.scratch_limit}},
             *(
                 {
                     "name": f"model-{volume.name}",

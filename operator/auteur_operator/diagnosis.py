@@ -13,6 +13,9 @@ from auteur_operator.observed import NOTHING, Cause, Pod, Terminated
 
 _OUT_OF_MEMORY = 137
 """128 + SIGKILL, which is also what the kernel's OOM killer sends."""
+_OUT_OF_DISK = re.compile(r"EmptyDir volume|ephemeral (local )?storage")
+"""What the kubelet says of a pod beyond a limit of its own; of one that is not, `The node was low on resource`."""
+_MORE_DISK = "Ask for less, or raise operator.scratchSize of the chart (AUTEUR_OPERATOR__SCRATCH_LIMIT)."
 _TRY_LATER = 75
 """EX_TEMPFAIL: the agent could not claim its order, or was told to leave before it could."""
 
@@ -137,6 +140,9 @@ def ended_without_report(pod: Pod, log_tail: Sequence[str] = ()) -> Failure:
     """For a pod that ended and left no report: whose fault it is, and what to do about it."""
     if pod.disruption.reason == "PreemptionByScheduler" or pod.cause.reason == "Preempting":
         return _lost(Reason.PREEMPTED, f"Pod {pod.name} made room for one of higher priority.", _end(pod))
+    if pod.cause.reason == "Evicted" and _OUT_OF_DISK.search(pod.cause.message):
+        message = f"Pod {pod.name} kept more on its node's disk than it may: {_told(pod.cause).strip()}"
+        return _failure(Fault.FUNCTION, Reason.EVICTED, f"{message.rstrip('.')}.", _MORE_DISK, log_tail)
     if pod.cause.reason == "Evicted" or pod.disruption.reason == "EvictionByEvictionAPI":
         return _lost(Reason.EVICTED, f"Pod {pod.name} was evicted.", _end(pod))
     if pod.cause.reason in ("NodeLost", "NodeShutdown", "Terminated") or pod.disruption.reason in (

@@ -154,6 +154,7 @@ def _surroundings(settings: Settings) -> Surroundings:
         nats_url=wanted.worker_nats_url or settings.nats.url,
         image_pull_secrets=wanted.image_pull_secrets,
         keep_finished_jobs=wanted.keep_finished_jobs,
+        scratch_limit=wanted.scratch_limit,
         telemetry_endpoint=settings.telemetry.endpoint,
     )
 

@@ -1,5 +1,5 @@
-"""What attempts need around them: workers of pools as they are counted, the Secret and GPU claims of a namespace, the
-nodes as they are.
+"""What attempts need around them: workers of pools as they are counted, the Secret, network policy and GPU claims of a
+namespace, the nodes as they are.
 """
 
 import contextlib
@@ -20,8 +20,10 @@ from auteur_operator.settings import OperatorSettings
 
 log = get_logger()
 _DRA = "resource.k8s.io/v1"
+_NETWORKING = "networking.k8s.io/v1"
 _NODES_FRESH = 15.0
 _DEVICES_FRESH = 300.0
+_POLICY_FRESH = 300.0
 
 
 class Prerequisites:
@@ -31,8 +33,8 @@ class Prerequisites:
         self._cluster = cluster
         self._objects = objects
         self._settings = settings
-        self._prepared: set[tuple[str, str]] = set()
-        """(namespace, object) that was made in this life"""
+        self._prepared: dict[tuple[str, str], float] = {}
+        """(namespace, object) → when it was made in this life"""
         self._nodes: tuple[Node, ...] = ()
         self._nodes_at = float("-inf")
         self._devices_at = float("-inf")
@@ -50,14 +52,38 @@ class Prerequisites:
 
     async def prepare(self, namespace: str, runner: FunctionRunner, plan: Plan) -> None:
         """Makes what the pod of an attempt refers to, in its namespace."""
-        await self.worker_secret(namespace)
+        await self.prepare_workers(namespace)
         vram = desired.tier_of(runner, plan).vram_gigabytes
         if vram:
             await self.look_for_devices()
         if vram and desired.uses_dra(runner, self.surroundings):
             await self.claim_template(namespace, vram)
 
-    async def worker_secret(self, namespace: str) -> None:
+    async def prepare_workers(self, namespace: str) -> None:
+        """What every worker there needs, and what keeps it from the rest."""
+        await self._network_policy(namespace)
+        await self._worker_secret(namespace)
+
+    async def _network_policy(self, namespace: str) -> None:
+        """Made anew from time to time: what is not there any more is missed by nobody."""
+        egress, made_at = self._settings.worker_egress, self._prepared.get((namespace, _NETWORKING))
+        if made_at is not None and (egress is None or time.monotonic() - made_at < _POLICY_FRESH):
+            return
+        path = path_of(_NETWORKING, "networkpolicies", namespace, desired.WORKER_POLICY)
+        if egress is None:
+            await self._remove(path)
+        else:
+            await self._cluster.apply(path, desired.worker_policy(namespace, egress))
+        self._made(namespace, _NETWORKING)
+
+    async def _remove(self, path: str) -> None:
+        """What was left by earlier settings: where it stays, workers can do less, not more."""
+        try:
+            await self._cluster.delete(path)
+        except ResourceError as error:
+            log.warning("network policy cannot be removed", error=str(error))
+
+    async def _worker_secret(self, namespace: str) -> None:
         if (namespace, desired.WORKER_SECRET) in self._prepared:
             return
         wanted = self._settings
@@ -65,7 +91,7 @@ class Prerequisites:
             namespace, wanted.worker_nats_user, wanted.worker_nats_password.get_secret_value()
         )
         await self._cluster.apply(path_of("v1", "secrets", namespace, desired.WORKER_SECRET), manifest)
-        self._prepared.add((namespace, desired.WORKER_SECRET))
+        self._made(namespace, desired.WORKER_SECRET)
 
     async def claim_template(self, namespace: str, vram_gigabytes: float) -> None:
         manifest = desired.claim_template(namespace, vram_gigabytes)
@@ -74,11 +100,14 @@ class Prerequisites:
             return
         with contextlib.suppress(Exists):
             await self._cluster.make(path_of(_DRA, "resourceclaimtemplates", namespace), manifest)
-        self._prepared.add((namespace, name))
+        self._made(namespace, name)
+
+    def _made(self, namespace: str, what: str) -> None:
+        self._prepared[namespace, what] = time.monotonic()
 
     def forget(self, namespace: str) -> None:
         """A namespace is gone, or lacks something: what was made there is made again."""
-        self._prepared = {each for each in self._prepared if each[0] != namespace}
+        self._prepared = {each: when for each, when in self._prepared.items() if each[0] != namespace}
 
     # ── machines ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -105,11 +105,11 @@ class RunnerReconciler:
         if size.again_at is not None:
             wait = max(0.0, (size.again_at - now).total_seconds())
             self._queue.add_after(_key(runner), wait + 0.05)
+        await self._prerequisites.prepare_workers(pool.namespace)
         manifest = desired.pool_deployment(runner, tier, tier.planned, size.replicas, self._prerequisites.surroundings)
         changed = known is None or known.hash != manifest["metadata"]["annotations"][desired.SPEC_HASH]
         if not changed and have == size.replicas:
             return
-        await self._prerequisites.worker_secret(pool.namespace)
         if tier.vram_gigabytes and desired.uses_dra(runner, self._prerequisites.surroundings):
             await self._prerequisites.claim_template(pool.namespace, tier.vram_gigabytes)
         if size.replicas < have:

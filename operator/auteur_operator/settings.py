@@ -7,8 +7,9 @@ from datetime import timedelta
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from auteur_contracts.quantities import Duration, Label
+from auteur_contracts.quantities import Duration, Label, Quantity
 from auteur_kit.settings import LogSettings, NatsSettings, StoreSettings, TelemetrySettings
+from auteur_operator.egress import EgressRule
 
 
 class OperatorSettings(BaseModel):
@@ -30,12 +31,17 @@ class OperatorSettings(BaseModel):
     """Where pods of workers find NATS. Empty: where the operator does."""
     worker_nats_user: str = "worker"
     worker_nats_password: SecretStr = SecretStr("")
+    worker_egress: tuple[EgressRule, ...] | None = None
+    """Where pods of workers may connect to: rules of a NetworkPolicy that is made in each namespace that has such pods.
+    None: there is none, and one that was made before is removed."""
     image_pull_secrets: tuple[str, ...] = ()
     """Names of Secrets that the pods of workers pull their images with."""
     max_active_per_namespace: int = Field(100, ge=1)
     """Jobs of one namespace that may be dispatched or running at once."""
     max_output_bytes: int = Field(4 * 1024**3, ge=1)
     """Largest single file a job may store."""
+    scratch_limit: Quantity = "20Gi"
+    """What one worker may keep in /tmp, on its node's disk: files of a job, caches. Who keeps more is evicted."""
     keep_finished_jobs: Duration = timedelta(minutes=10)
     """How long the batch/v1 Job and pod of an attempt stay to be looked at."""
     archived_namespaces: tuple[Label, ...] = ()

@@ -3,24 +3,34 @@
 import base64
 import contextlib
 import http.server
+import itertools
+import json
 import os
 import subprocess
 import sys
 import threading
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from auteur_contracts.commands import Cancel, Delete, Submit
 from auteur_contracts.crds import DECLARATIONS
-from auteur_contracts.names import LABEL_ENABLED
-from auteur_contracts.resources import FunctionRunner, FunctionRunnerSpec
+from auteur_contracts.names import ANNOTATION_REQUEST_ID, LABEL_ENABLED, LABEL_MANAGED_BY, MANAGER
+from auteur_contracts.resources import FunctionRunner, FunctionRunnerSpec, GenerationJob, GenerationJobSpec, ObjectMeta
+from auteur_contracts.subjects import JobCommand, Verb
+from auteur_kit.bus import Bus
 from auteur_kit.settings import NatsSettings, StoreSettings
+from auteur_operator import desired
+from auteur_operator.egress import EgressRule, IpBlock
+from auteur_operator.settings import OperatorSettings
 from auteur_standalone.servers import LOOPBACK
 from scripts.generator import charts, runners
 from scripts.generator.runners import Offered
@@ -28,8 +38,8 @@ from tests.support import new_runner
 from tests.support.cluster.control_plane import Cluster, ControlPlane
 from tests.support.cluster.helm import CHARTS, Helm, HelmFailed
 from tests.support.cluster.kubectl import Kubectl, KubectlFailed
-from tests.support.cluster.kwok import Shape, playing
-from tests.support.cluster.operators import install_crds
+from tests.support.cluster.kwok import End, Shape, playing
+from tests.support.cluster.operators import install_crds, job, runner
 from tests.support.cluster.ours import CHECKOUT, VERSION
 from tests.support.ports import free_ports
 from tests.support.servers import ServerProcess, variables_of
@@ -179,6 +189,7 @@ REFUSALS = {
     "S3 by no URL": ("auteur", "store.external.url=s3.example.com", "at '/store/external/url'"),
     "an ingress for no name": ("auteur", "gateway.ingress.enabled=true", "set gateway.ingress.host"),
     "jobs that nobody runs": ("auteur", "operator.namespaces={team-a}", 'in namespace "auteur"'),
+    "a rule for everybody": ("auteur", "networkPolicy.workerEgress[0].ports[0].port=443", "missing property 'to'"),
     "a runner without an image": ("auteur-runners", "runners.flip.tiers.draft.pipeline=x", "set runners.flip.image"),
     "an unknown quality": (
         "auteur-runners",
@@ -258,16 +269,26 @@ def created_for_show(kubectl: Kubectl, objects: list[dict[str, Any]]) -> "subpro
     return kubectl.run("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
-def pods_of(resources: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every pod that they are or would make."""
+def pods_of(resources: list[dict[str, Any]], *, claimed: bool = True) -> Iterator[dict[str, Any]]:
+    """Every pod that they are or would make; `claimed`: with something in the place of what it claims."""
     for each in resources:
         if each["kind"] == "Pod":
             yield {**each, "metadata": {"name": each["metadata"]["name"]}}
         elif "template" in each.get("spec", {}):
             spec = each["spec"]["template"]["spec"]
-            claims = [claim["metadata"]["name"] for claim in each["spec"].get("volumeClaimTemplates", [])]
+            wanted = each["spec"].get("volumeClaimTemplates", []) if claimed else []
+            claims = [claim["metadata"]["name"] for claim in wanted]
             spec.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in claims)
             yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": each["metadata"]["name"]}, "spec": spec}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
+@pytest.mark.parametrize("kept", ["true", "false"])
+def test_no_pod_fills_its_nodes_disk(case: str, kept: str, helm: Helm) -> None:
+    words = ("--set", f"persistence.enabled={kept}")
+    for pod in pods_of(helm.resources("auteur", "--values", values_of(case), *words), claimed=False):
+        for volume in pod["spec"].get("volumes", ()):
+            assert "emptyDir" not in volume or volume["emptyDir"].get("sizeLimit"), (pod["metadata"]["name"], volume)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
@@ -282,33 +303,196 @@ def test_every_pod_is_let_into_a_restricted_namespace(case: str, helm: Helm, kub
     assert done.stdout.count("created (server dry run)") == len(pods)
 
 
+# ── who may connect to whom ───────────────────────────────────────────────────────────────────────────────────────────
+
+ANYWHERE = [{"ipBlock": IpBlock.model_validate({"cidr": cidr}).manifest()} for cidr in ("0.0.0.0/0", "::/0")]
+"""The chart leaves out of it what the operator does."""
+
+
+def in_namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def sets(*values: str) -> tuple[str, ...]:
+    return tuple(word for value in values for word in ("--set", value))
+
+
+def worker_egress(rendered: list[dict[str, Any]]) -> tuple[EgressRule, ...]:
+    """As the operator of a release reads it."""
+    (operator,) = (
+        each for each in rendered if each["kind"] == "Deployment" and each["metadata"]["name"].endswith("-operator")
+    )
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value", "") for each in container["env"]}
+    read = OperatorSettings(worker_egress=json.loads(told.get("AUTEUR_OPERATOR__WORKER_EGRESS", "null")))
+    return read.worker_egress or ()
+
+
+def worker_policy(rendered: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = desired.worker_policy("film", worker_egress(rendered))["spec"]
+    return {key: value for key, value in spec.items() if key != "ingress"}
+
+
+def test_workers_reach_names_nats_and_the_store_and_nobody_else(helm: Helm) -> None:
+    """From whatever namespace; and nobody reaches them."""
+    pods = {
+        name: {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "auteur"}},
+            "podSelector": {"matchLabels": next(selectors(helm.resources("auteur"), f"auteur-{name}"))},
+        }
+        for name in ("nats", "store")
+    }
+    dns = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    assert worker_policy(helm.resources("auteur")) == {
+        "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGER}},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            {"to": [dns], "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+            {"to": [pods["nats"]], "ports": [{"protocol": "TCP", "port": 4222}]},
+            {"to": [pods["store"]], "ports": [{"protocol": "TCP", "port": 8333}]},
+        ],
+    }
+
+
+def selectors(rendered: list[dict[str, Any]], name: str) -> Iterator[dict[str, str]]:
+    """Of the Services of that name."""
+    for each in rendered:
+        if each["kind"] == "Service" and each["metadata"]["name"] == name:
+            yield each["spec"]["selector"]
+
+
+STORES: dict[str, tuple[list[str], list[dict[str, Any]], int]] = {
+    "anywhere": (["store.external.url=https://s3.example.com"], ANYWHERE, 443),
+    "unencrypted": (["store.external.url=http://s3.example.com"], ANYWHERE, 80),
+    "at an address": (["store.external.url=http://10.1.2.3:9000"], [{"ipBlock": {"cidr": "10.1.2.3/32"}}], 9000),
+    "a Service": (["store.external.url=http://minio.media.svc:9000/"], [in_namespace("media")], 9000),
+    "a Service by its long name": (
+        ["store.external.url=http://minio.media.svc.cluster.local", "networkPolicy.store.ports={9000}"],
+        [in_namespace("media")],
+        9000,
+    ),
+    "somewhere": (
+        ["store.external.url=https://s3.example.com", "networkPolicy.store.to[0].ipBlock.cidr=192.0.2.0/24"],
+        [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        443,
+    ),
+}
+
+
+@pytest.mark.parametrize("where", STORES)
+def test_a_store_of_ones_own_is_reached_on_its_port_only(where: str, helm: Helm) -> None:
+    words, to, port = STORES[where]
+    rendered = helm.resources("auteur", *sets("store.auth.existingSecret=s3", *words))
+    (rule,) = worker_egress(rendered)[2:]
+    assert rule.manifest() == {"to": to, "ports": [{"protocol": "TCP", "port": port}]}
+
+
+def test_spans_go_where_they_are_collected(helm: Helm) -> None:
+    rendered = helm.resources("auteur", *sets("telemetry.endpoint=http://otel.tracing.svc:4318"))
+    collector = {"to": [in_namespace("tracing")], "ports": [{"protocol": "TCP", "port": 4318}]}
+    assert worker_egress(rendered)[-1].manifest() == collector
+    policies = {each["metadata"]["name"]: each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"}
+    assert all(collector in policies[f"auteur-{name}"]["egress"] for name in ("operator", "gateway"))
+
+
+METADATA = ip_address("169.254.169.254")
+OPEN = ("--set-json", f"networkPolicy.workerEgress={json.dumps([{'to': [{'ipBlock': {'cidr': '128.0.0.0/1'}}]}])}")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if chart_of(case) == "auteur"])
+@pytest.mark.parametrize("more", [(), OPEN, ("--set-string", "store.external.url=http://s3.example.com")])
+def test_no_pod_reaches_a_clouds_metadata(case: str, more: tuple[str, ...], helm: Helm) -> None:
+    """Whatever else an administrator opens."""
+    keys = sets("store.auth.existingSecret=s3", "networkPolicy.enabled=true")
+    rendered = helm.resources("auteur", "--values", values_of(case), *keys, *more)
+    policies = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"] + [worker_policy(rendered)]
+    assert len(policies) > 2
+    for rule in (rule for policy in policies for rule in policy["egress"]):
+        assert rule["to"], rule
+        for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+            assert METADATA not in ip_network(block["cidr"]) or any(
+                METADATA in ip_network(each) for each in block["except"]
+            )
+
+
 # ── who may do what ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+Rights = dict[str, dict[str, str]]
+"""resource (and name, where it is bound to one) → verb → what needs it"""
+
+IN_NAMESPACES: Rights = {
+    "generationjobs.auteur.studio": {
+        "list": "Kopf, before it watches; the resync",
+        "watch": "Kopf",
+        "get": "what a write met that was not the newest; a submit of a job that is there; a delete by command",
+        "create": "a submit by command",
+        "patch": "cancel, suspend, resume and release by command",
+        "delete": "a delete by command; a job whose time is over",
+    },
+    "generationjobs.auteur.studio/status": {"update": "each reconciliation"},
+    "functionrunners.auteur.studio": {
+        "list": "Kopf, the resync, a job whose runner was made just before it",
+        "watch": "Kopf",
+    },
+    "functionrunners.auteur.studio/status": {"update": "readiness"},
+    "jobs.batch": {
+        "create": "an attempt in a pod of its own",
+        "get": "whose an attempt is after a change of leader, and why it has no pod",
+        "delete": "an attempt that is over while its pod runs",
+    },
+    "deployments.apps": {
+        "list": "Kopf, the resync",
+        "watch": "Kopf",
+        "create": "the API server asks for it where an apply finds nothing",
+        "patch": "an apply: a pool and its size",
+        "delete": "a pool that was given up",
+    },
+    "pods": {
+        "list": "Kopf, the resync, an attempt whose pod is missed",
+        "watch": "Kopf",
+        "patch": "which worker goes when a pool shrinks: its deletion cost",
+    },
+    "pods/log": {"get": "the last lines of a worker that failed without a word"},
+    "events": {"list": "why nobody let a pod in: it is said in no other place"},
+    "secrets": {"create": "the API server asks for it where an apply finds nothing; it cannot be bound to a name"},
+    "secrets auteur-worker": {"patch": "an apply: how workers get into NATS"},
+    "networkpolicies.networking.k8s.io": {"create": "as for Secrets"},
+    "networkpolicies.networking.k8s.io auteur-worker": {"patch": "an apply: where workers may connect to"},
+    "resourceclaimtemplates.resource.k8s.io": {"create": "a GPU by DRA; the name says all that is in it"},
+    "leases.coordination.k8s.io auteur-operator": {
+        "list": "Kopf watches all kinds in the same namespaces; that this one goes on is its sign of life",
+        "watch": "the same",
+    },
+}
+OF_THE_CLUSTER: Rights = {
+    "namespaces": {"list": "Kopf, the resync: which ones are in", "watch": "Kopf"},
+    "nodes": {"list": "how much GPU memory there is, for the sentence that says why nothing fits"},
+    "customresourcedefinitions.apiextensions.k8s.io": {
+        "list": "Kopf, before it watches",
+        "watch": "Kopf: the kinds may be declared after the operator has started",
+    },
+    "deviceclasses.resource.k8s.io gpu.nvidia.com": {"get": "whether GPUs are allocated by DRA"},
+}
+AT_HOME: Rights = {
+    "leases.coordination.k8s.io": {"create": "the election; it cannot be bound to a name"},
+    "leases.coordination.k8s.io auteur-operator": {"get": "the election", "update": "the election"},
+}
+UNSEEN = {
+    "create deployments.apps": "part of an apply, which the audit log calls a patch",
+    "create networkpolicies.networking.k8s.io": "the same",
+    "create secrets": "the same",
+    "list events": "the audit policy of these tests leaves events out",
+}
+"""Rights whose use no audit log shows."""
 EVERYTHING = ("get", "list", "watch", "create", "patch", "update", "delete")
-NEEDED = {
-    "generationjobs.auteur.studio": EVERYTHING,
-    "functionrunners.auteur.studio": EVERYTHING,
-    "generationjobs.auteur.studio/status": ("get", "update", "patch"),
-    "functionrunners.auteur.studio/status": ("get", "update", "patch"),
-    "jobs.batch": ("get", "list", "watch", "create", "delete", "patch"),
-    "deployments.apps": ("get", "list", "watch", "create", "patch", "delete"),
-    "pods": ("get", "list", "watch", "patch", "delete"),
-    "pods/log": ("get",),
-    "events": ("list",),
-    "secrets": ("create",),
-    "resourceclaimtemplates.resource.k8s.io": ("get", "create"),
-}
-"""In every namespace."""
-NEEDED_OF_THE_CLUSTER = {
-    "namespaces": ("get", "list", "watch"),
-    "nodes": ("list",),
-    "customresourcedefinitions.apiextensions.k8s.io": ("list", "watch"),
-    "deviceclasses.resource.k8s.io": ("get", "list"),
-}
 FORBIDDEN = {
     "secrets": ("get", "list", "watch", "update", "delete", "patch"),
     "configmaps": EVERYTHING,
-    "pods": ("create",),
+    "networkpolicies.networking.k8s.io": ("get", "list", "patch", "delete"),
+    "pods": ("create", "delete"),
     "pods/exec": ("create",),
     "serviceaccounts/token": ("create",),
     "clusterroles.rbac.authorization.k8s.io": ("create", "bind", "escalate"),
@@ -317,8 +501,80 @@ FORBIDDEN = {
 }
 
 
-def asked(user: str, namespace: str, wanted: Mapping[str, tuple[str, ...]], name: str = "") -> list[dict[str, Any]]:
+def words_of(rights: Rights) -> set[str]:
+    """`patch secrets auteur-worker`"""
+    return {f"{verb} {what}" for what, verbs in rights.items() for verb in verbs}
+
+
+def granted(role: dict[str, Any]) -> set[str]:
+    """What a role says, in the same words."""
+    found = set()
+    for rule in role["rules"]:
+        for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"]):
+            plural, slash, sub = resource.partition("/")
+            what = f"{plural}{f'.{group}' if group else ''}{slash}{sub}"
+            found |= {f"{verb} {what} {name}".rstrip() for name in rule.get("resourceNames", [""])}
+    return found
+
+
+def roles(rendered: list[dict[str, Any]], kind: str, account: str) -> dict[tuple[str, str], set[str]]:
+    """Namespace and name of each role of the account → what it grants."""
+    bound = {
+        (each["metadata"].get("namespace", ""), each["roleRef"]["name"])
+        for each in rendered
+        if each["kind"] == f"{kind}Binding" and account in {subject["name"] for subject in each["subjects"]}
+    }
+    every = {
+        (each["metadata"].get("namespace", ""), each["metadata"]["name"]): granted(each)
+        for each in rendered
+        if each["kind"] == kind
+    }
+    return {key: every[key] for key in bound}
+
+
+def test_nothing_is_granted_that_nothing_needs(helm: Helm) -> None:
+    """Each right has its reason above; in a chart for some namespaces the same ones are roles of those."""
+    rendered = helm.resources("auteur")
+    assert roles(rendered, "ClusterRole", "auteur-operator") == {
+        ("", "auteur-operator"): words_of(OF_THE_CLUSTER) | words_of(IN_NAMESPACES)
+    }
+    assert roles(rendered, "Role", "auteur-operator") == {("auteur", "auteur-operator-leader"): words_of(AT_HOME)}
+
+    limited = helm.resources("auteur", "--values", values_of("auteur-bundled"))
+    assert roles(limited, "ClusterRole", "auteur-operator") == {("", "auteur-operator"): words_of(OF_THE_CLUSTER)}
+    assert roles(limited, "Role", "auteur-operator") == {
+        ("auteur", "auteur-operator-leader"): words_of(AT_HOME),
+        **{(place, "auteur-operator"): words_of(IN_NAMESPACES) for place in ("auteur", "team-a")},
+    }
+
+    policies = {right for right in words_of(IN_NAMESPACES) if "networkpolicies" in right}
+    without = helm.resources("auteur", "--set", "networkPolicy.enabled=false")
+    assert roles(without, "ClusterRole", "auteur-operator")["", "auteur-operator"] == (
+        words_of(OF_THE_CLUSTER) | words_of(IN_NAMESPACES) - policies
+    ) | {"delete networkpolicies.networking.k8s.io auteur-worker"}
+
+
+def test_the_last_job_of_a_release_may_delete_by_name_only(helm: Helm) -> None:
+    rendered = helm.resources("auteur")
+    assert roles(rendered, "ClusterRole", "auteur-cleanup") == {
+        ("", "auteur-cleanup"): {
+            "list namespaces",
+            "delete secrets auteur-worker",
+            "delete networkpolicies.networking.k8s.io auteur-worker",
+        }
+    }
+    assert roles(rendered, "Role", "auteur-cleanup") == {
+        ("auteur", "auteur-cleanup"): {
+            "delete leases.coordination.k8s.io auteur-operator",
+            "delete pods auteur-test-gateway",
+            "delete pods auteur-test-operator",
+        }
+    }
+
+
+def asked(user: str, namespace: str, wanted: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     """SubjectAccessReviews."""
+    split = [(*what.partition(" ")[::2], verbs) for what, verbs in wanted.items()]
     return [
         {
             "apiVersion": "authorization.k8s.io/v1",
@@ -336,7 +592,7 @@ def asked(user: str, namespace: str, wanted: Mapping[str, tuple[str, ...]], name
                 },
             },
         }
-        for resource, verbs in wanted.items()
+        for resource, name, verbs in split
         for verb in verbs
     ]
 
@@ -383,18 +639,11 @@ def rights(helm: Helm, with_resources: Kubectl, namespace: str, release: str) ->
 def test_the_operator_may_what_it_does_and_no_more(with_resources: Kubectl, namespace: str, rights: str) -> None:
     may = answers(
         with_resources,
-        asked(rights, "default", NEEDED)
-        + asked(rights, "", NEEDED_OF_THE_CLUSTER)
-        + asked(rights, "default", {"secrets": ("patch",)}, name="auteur-worker")[:1],
+        asked(rights, "default", IN_NAMESPACES) + asked(rights, "", OF_THE_CLUSTER) + asked(rights, namespace, AT_HOME),
     )
     assert [what for what, allowed in may.items() if not allowed] == []
 
-    own = {"leases.coordination.k8s.io": ("get", "list", "watch", "create", "update", "patch")}
-    assert all(answers(with_resources, asked(rights, namespace, own)).values())
-    assert not any(answers(with_resources, asked(rights, "default", own)).values())
-    seen = {"leases.coordination.k8s.io": ("list", "watch")}  # of all namespaces, by its one name
-    assert all(answers(with_resources, asked(rights, "", seen, name="auteur-operator")).values())
-
+    assert not any(answers(with_resources, asked(rights, "default", AT_HOME)).values())
     might = answers(with_resources, asked(rights, "default", FORBIDDEN))
     assert [what for what, allowed in might.items() if allowed] == []
     assert not any(answers(with_resources, asked(rights, namespace, {"secrets": ("get", "list")})).values())
@@ -418,9 +667,9 @@ def test_an_operator_of_some_namespaces_may_nothing_in_others(
     account = f"system:serviceaccount:{namespace}:{release}-operator"
     with rights_of(rendered, with_resources):
         for place in ("team-a", namespace):
-            assert all(answers(with_resources, asked(account, place, NEEDED)).values())
-        assert not any(answers(with_resources, asked(account, "default", NEEDED)).values())
-        assert all(answers(with_resources, asked(account, "", NEEDED_OF_THE_CLUSTER)).values())
+            assert all(answers(with_resources, asked(account, place, IN_NAMESPACES)).values())
+        assert not any(answers(with_resources, asked(account, "default", IN_NAMESPACES)).values())
+        assert all(answers(with_resources, asked(account, "", OF_THE_CLUSTER)).values())
 
 
 def test_editors_of_a_namespace_may_ask_for_pictures(with_resources: Kubectl, namespace: str, rights: str) -> None:
@@ -485,12 +734,13 @@ def hooks_of(part: str, resources: list[dict[str, Any]], kubectl: Kubectl) -> It
 
 
 def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: ControlPlane, tmp_path: Path) -> None:
-    """Workers' credentials in every namespace, and the lease; another's Secret stays, and is not even seen."""
+    """Workers' credentials and policies everywhere, and the lease; another's Secret stays, and is not even seen."""
     admin = own_control_plane.kubectl
     here, there = admin.within("auteur"), admin.within("team-a")
     for place in (here, there):
         admin("create", "namespace", place.namespace)
         place("create", "secret", "generic", "auteur-worker")
+        place.apply(desired.worker_policy(place.namespace, ()))
     here("create", "secret", "generic", "somebody-elses")
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "auteur-operator"}}
     here.apply(lease)
@@ -504,7 +754,9 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout.splitlines() == [
             "deleted /api/v1/namespaces/auteur/secrets/auteur-worker",
+            "deleted /apis/networking.k8s.io/v1/namespaces/auteur/networkpolicies/auteur-worker",
             "deleted /api/v1/namespaces/team-a/secrets/auteur-worker",
+            "deleted /apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies/auteur-worker",
             "deleted /apis/coordination.k8s.io/v1/namespaces/auteur/leases/auteur-operator",
             "deleted /api/v1/namespaces/auteur/pods/auteur-test-gateway",
         ]
@@ -513,8 +765,8 @@ def test_what_no_release_owns_is_removed_by_name(helm: Helm, own_control_plane: 
         account = "system:serviceaccount:auteur:auteur-cleanup"
         reading = {"secrets": ("get", "list", "watch", "create"), "pods": ("list",)}
         assert not any(answers(admin, asked(account, "auteur", reading)).values())
-    assert here("get", "secrets,leases,pods", "-o", "name").split() == ["secret/somebody-elses"]
-    assert there("get", "secrets", "-o", "name") == ""
+    assert here("get", "secrets,networkpolicies,leases,pods", "-o", "name").split() == ["secret/somebody-elses"]
+    assert there("get", "secrets,networkpolicies", "-o", "name") == ""
 
 
 def test_the_chart_s_own_test_asks_the_cluster_and_the_operator(
@@ -669,11 +921,13 @@ def test_install_upgrade_uninstall(own_cluster: ControlPlane, tmp_path: Path) ->
 
 @pytest.fixture
 def operator_of(
-    own_nats: tuple[ServerProcess, NatsSettings], store_settings: StoreSettings, tmp_path: Path
+    own_nats: tuple[ServerProcess, NatsSettings], store_settings: StoreSettings, helm: Helm, tmp_path: Path
 ) -> Callable[[Path, str], ServerProcess]:
     """Not yet started: the program that the chart's pods run, here as the service account of a kubeconfig."""
     _, nats = own_nats
     port = free_ports(1)[0]
+
+    egress = worker_egress(helm.resources("auteur"))
 
     def made(kubeconfig: Path, namespace: str) -> ServerProcess:
         environment = {
@@ -684,6 +938,7 @@ def operator_of(
             "AUTEUR_OPERATOR__HTTP_PORT": str(port),
             "AUTEUR_OPERATOR__WORKER_NATS_URL": nats.url,
             "AUTEUR_OPERATOR__WORKER_NATS_PASSWORD": "worker-secret",
+            "AUTEUR_OPERATOR__WORKER_EGRESS": json.dumps([rule.manifest() for rule in egress]),
         }
         argv = (sys.executable, "-m", "auteur_operator")
         return ServerProcess("operator", argv, tmp_path / "operator.log", lambda: _answers(port), env=environment)
@@ -697,10 +952,88 @@ def _answers(port: int) -> bool:
     return False
 
 
-def test_the_operator_gets_along_with_its_rights(
-    own_cluster: ControlPlane, operator_of: Callable[[Path, str], ServerProcess], tmp_path: Path
+def used(line: dict[str, Any]) -> str:
+    """What a line of the audit log took, in the words of RIGHTS but for names."""
+    about = line["objectRef"]
+    group, sub = about.get("apiGroup", ""), about.get("subresource", "")
+    return f"{line['verb']} {about['resource']}{f'.{group}' if group else ''}{f'/{sub}' if sub else ''}"
+
+
+def tier(least: int, most: int) -> dict[str, Any]:
+    return {"quality": "standard", "pipeline": "tiny", "warm": {"min": least, "max": most, "idleSeconds": 0}}
+
+
+ACTIVE = "jsonpath={.status.active}=1"
+
+
+def until(here: Kubectl, what: str, condition: str) -> None:
+    here("wait", what, f"--for={condition}", "--timeout=90s")
+
+
+def ask_by_kubectl(here: Kubectl) -> None:
+    """One that succeeds, one whose pod fails, one that wants a GPU, one that nobody lets in."""
+    here("apply", "-f", SAMPLES / "text-to-image.yaml")
+    for condition in ("create", "condition=Complete"):
+        until(here, "job/demo-1-1", condition)
+    here("delete", "gj/demo-1", "--timeout=90s")
+    here.create(
+        runner("fails", here.namespace, end=End.FAIL),
+        runner("hangs", here.namespace, end=End.HANG),
+        runner("large", here.namespace, tiers=[{**tier(0, 0), "vramGigabytes": 24}], allocation="dra"),
+    )
+    here.create(job("fails", here.namespace, runner="fails"), job("large", here.namespace, runner="large"))
+    until(here, "gj/fails", "condition=Finished")
+    until(here, "resourceclaimtemplate/auteur-gpu-22118mib", "create")
+    here("create", "quota", "none", "--hard=pods=0")
+    until(here, "quota/none", "jsonpath={.status.hard.pods}=0")
+    here.create(job("kept-out", here.namespace, runner="hangs"))
+    wait_for(lambda: "exceeded quota" in here("describe", "gj/kept-out"), "the quota to be told of")
+    here("delete", "quota/none", "gj/kept-out")
+
+
+def keep_a_pool(here: Kubectl) -> None:
+    """That grows, shrinks and is given up."""
+    here.create(runner("pool", here.namespace, tiers=[tier(2, 2)]))
+    until(here, "deployment/pool-standard", "create")
+    until(here, "deployment/pool-standard", "jsonpath={.status.readyReplicas}=2")
+    shrunk = {"spec": {"tiers": [tier(1, 1)]}}
+    here("patch", "functionrunner/pool", "--type=merge", "-p", json.dumps(shrunk))
+    until(here, "deployment/pool-standard", "jsonpath={.spec.replicas}=1")
+    here("delete", "functionrunner/pool")
+    until(here, "deployment/pool-standard", "delete")
+
+
+async def ask_by_command(here: Kubectl, nats: NatsSettings) -> None:
+    """Made, made again, cancelled while its pod runs, deleted."""
+    asked = GenerationJob(
+        metadata=ObjectMeta(name="told", namespace=here.namespace, annotations={ANNOTATION_REQUEST_ID: "once"}),
+        spec=GenerationJobSpec(runner="hangs", params={"prompt": "a red star"}),
+    )
+    async with Bus.connect(nats, name="test") as bus:
+
+        async def tell(verb: Verb, payload: BaseModel) -> None:
+            await bus.publish(JobCommand(here.namespace, "told", verb), payload, msg_id=str(uuid.uuid4()))
+
+        await tell(Verb.SUBMIT, Submit(job=asked))
+        for what, condition in (("gj/told", "create"), ("job/told-1", "create"), ("job/told-1", ACTIVE)):
+            until(here, what, condition)
+        await tell(Verb.SUBMIT, Submit(job=asked))
+        await tell(Verb.CANCEL, Cancel(by="ada"))
+        until(here, "gj/told", "condition=Finished")
+        until(here, "job/told-1", "delete")
+        await tell(Verb.DELETE, Delete())
+        until(here, "gj/told", "delete")
+
+
+async def test_the_operator_gets_along_with_its_rights(
+    own_cluster: ControlPlane,
+    own_nats: tuple[ServerProcess, NatsSettings],
+    operator_of: Callable[[Path, str], ServerProcess],
+    tmp_path: Path,
 ) -> None:
-    """A warm pool, a job in a pod of its own, its end and its deletion: and the API server never said no."""
+    """A warm pool, jobs in pods of their own, by kubectl and by command, every end of them: the API server never says
+    no; and of all that it would have allowed nothing is left over.
+    """
     admin = own_cluster.kubectl
     helm = Helm(tmp_path / "helm", own_cluster.kubeconfig)
     admin("create", "namespace", "auteur")
@@ -710,25 +1043,20 @@ def test_the_operator_gets_along_with_its_rights(
     helm("install", "auteur", CHARTS / "auteur", *where, "--set", "persistence.enabled=false")
     admin.within("auteur")("scale", "deployment", "auteur-operator", "--replicas=0")  # it runs here
     cold = "runners.diffusion-tiny.tiers.standard.warm.max=0,runners.diffusion-tiny.tiers.standard.warm.min=0"
-    warm = "runners.diffusion-tiny.tiers.draft.warm.min=1"
-    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--set", f"{cold},{warm}")
+    helm("install", "auteur-runners", CHARTS / "auteur-runners", *where, "--set", cold)
     here = admin.within("team-a")
-
     operator = operator_of(own_cluster.service_account("auteur", "auteur-operator"), "auteur").start()
     try:
-        admin.within("auteur")("wait", "deployment/diffusion-tiny-draft", "--for=create", "--timeout=90s")
-        here("apply", "-f", SAMPLES / "text-to-image.yaml")
-        here("wait", "gj/demo-1", "--for=condition=Accepted", "--timeout=90s")
-        here("wait", "job/demo-1-1", "--for=create", "--timeout=90s")
-        here("wait", "secret/auteur-worker", "--for=create", "--timeout=90s")
-        here("wait", "job/demo-1-1", "--for=condition=Complete", "--timeout=90s")
-        here("delete", "gj/demo-1", "--timeout=90s")
-        # Its garbage collector looks for kinds that are new every 30 s.
-        here("wait", "job/demo-1-1", "--for=delete", "--timeout=90s")
+        ask_by_kubectl(here)
+        keep_a_pool(here)
+        await ask_by_command(here, own_nats[1])
+        assert here.get("networkpolicy", "auteur-worker")["spec"] == worker_policy(helm.resources("auteur"))
+        until(here, "job/demo-1-1", "delete")  # the garbage collector looks for kinds that are new every 30 s
     finally:
         operator.stop()
     account = "system:serviceaccount:auteur:auteur-operator"
-    asked = [each for each in own_cluster.audited() if each["user"]["username"] == account]
-    assert {each["verb"] for each in asked} >= {"list", "watch", "create", "patch"}
-    refused = [(each["verb"], each["requestURI"]) for each in asked if each["responseStatus"]["code"] == 403]
+    lines = [each for each in own_cluster.audited() if each["user"]["username"] == account and "objectRef" in each]
+    refused = [(each["verb"], each["requestURI"]) for each in lines if each["responseStatus"]["code"] == 403]
     assert refused == []
+    rights = words_of(IN_NAMESPACES) | words_of(OF_THE_CLUSTER) | words_of(AT_HOME)
+    assert {" ".join(right.split()[:2]) for right in rights} - {used(each) for each in lines} == set(UNSEEN)

@@ -110,7 +110,8 @@ def start(started: list[Operator], replica: Operator) -> Operator:
 async def test_with_the_charts_rights_it_does_all_it_has_to(
     operated: Operated, plane: ControlPlane, space: Here, started: list[Operator]
 ) -> None:
-    start(started, operated.replica("entitled", as_account(operated, "entitled")))
+    account = as_account(operated, "entitled")
+    start(started, operated.replica("entitled", account, worker_egress="[]"))  # where there are network policies
     tiers = [{"quality": "standard", "pipeline": "tiny", "warm": {"min": 0, "max": 0}}]
     warm = [{"quality": "standard", "pipeline": "tiny", "warm": {"min": 1, "max": 1}}]
     await space.make(runner("diffusion", space.name, tiers=tiers), runner("warm", space.name, end=End.HANG, tiers=warm))

@@ -1,5 +1,5 @@
-"""Deletes by name what the operator made outside of any release, the workers' credentials and its lease, and the pods of
-tests that failed: those stay to be read.
+"""Deletes by name what the operator made outside of any release, the workers' credentials and network policies and its
+lease, and the pods of tests that failed: those stay to be read.
 """
 
 import json
@@ -34,6 +34,7 @@ own, named = os.environ["NAMESPACE"], json.loads(os.environ["NAMESPACES"])
 every = named or [item["metadata"]["name"] for item in ask("GET", "/api/v1/namespaces")["items"]]
 for namespace in sorted({own, *every}):
     delete(f"/api/v1/namespaces/{namespace}/secrets/auteur-worker")
+    delete(f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/auteur-worker")
 delete(f"/apis/coordination.k8s.io/v1/namespaces/{own}/leases/auteur-operator")
 for test in json.loads(os.environ["TESTS"]):
     delete(f"/api/v1/namespaces/{own}/pods/{test}")

@@ -82,15 +82,6 @@ app.kubernetes.io/managed-by: auteur-operator
 {{- end -}}
 {{- end -}}
 
-{{- define "auteur.storePort" -}}
-{{- $url := urlParse (include "auteur.storeUrl" .) -}}
-{{- if regexMatch ":[0-9]+$" $url.host -}}
-{{- regexFind "[0-9]+$" $url.host -}}
-{{- else -}}
-{{- ternary 443 80 (eq $url.scheme "https") -}}
-{{- end -}}
-{{- end -}}
-
 {{- define "auteur.gatewayNamespace" -}}
 {{- .Values.gateway.namespace | default .Release.Namespace -}}
 {{- end -}}
@@ -236,9 +227,10 @@ annotations:
 
 {{/* A StatefulSet's volume: claimed, or as short-lived as the pod. */}}
 {{- define "auteur.dataVolume" -}}
-{{- if not .Values.persistence.enabled }}
+{{- if not (index . 0).Values.persistence.enabled }}
 - name: data
-  emptyDir: {}
+  emptyDir:
+    sizeLimit: {{ (index . 1).size }}
 {{- end }}
 {{- end -}}
 
@@ -273,33 +265,87 @@ volumeClaimTemplates:
 
 {{/* ── network policies ── */}}
 
-{{- define "auteur.egressDns" -}}
-- ports:
-    - {protocol: UDP, port: 53}
-    - {protocol: TCP, port: 53}
+{{/* Addresses of whatever is no pod, but those at which clouds hand out a machine's credentials. The operator leaves them out
+of what it is told of workers, too: auteur_operator/egress.py. */}}
+{{- define "auteur.anywhere" -}}
+- {{ include "auteur.ipBlock" "0.0.0.0/0" }}
+- {{ include "auteur.ipBlock" "::/0" }}
 {{- end -}}
 
-{{- define "auteur.egressNats" -}}
+{{- define "auteur.ipBlock" -}}
+{{- $never := dict
+  "0.0.0.0/0" (list "100.100.100.200/32" "168.63.129.16/32" "169.254.0.0/16")
+  "::/0" (list "fd00:c1::a9fe:a9fe/128" "fd00:ec2::/32" "fd20:ce::254/128" "fe80::/10") -}}
+{{- dict "ipBlock" (merge (dict "cidr" .) (hasKey $never . | ternary (dict "except" (get $never .)) (dict))) | toJson -}}
+{{- end -}}
+
+{{/* To whom a URL leads: (list URL .Values.networkPolicy.store). A Service of the cluster is in a namespace, whose name the
+URL has; the port is the URL's own. */}}
+{{- define "auteur.egressUrl" -}}
+{{- $url := urlParse (index . 0) -}}{{- $told := index . 1 -}}
+{{- $host := regexReplaceAll ":[0-9]+$" $url.host "" -}}
 - to:
-    - podSelector:
-        matchLabels:
-          {{- include "auteur.selector" (list . "nats") | nindent 10 }}
+    {{- if $told.to }}
+    {{- toYaml $told.to | nindent 4 }}
+    {{- else if regexMatch "^([0-9]+[.]){3}[0-9]+$" $host }}
+    - {{ include "auteur.ipBlock" (printf "%s/32" $host) }}
+    {{- else if regexMatch "^[^.]+[.][^.]+[.]svc([.]|$)" $host }}
+    - {{ include "auteur.namespacePeer" (index (splitList "." $host) 1) }}
+    {{- else }}
+    {{- include "auteur.anywhere" . | nindent 4 }}
+    {{- end }}
   ports:
-    - {protocol: TCP, port: 4222}
+    {{- range $told.ports | default (list (include "auteur.portOf" (index . 0))) }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
 {{- end -}}
 
-{{- define "auteur.egressStore" -}}
-{{- if .Values.store.external.url -}}
-- ports: # an address outside of the cluster has no pod to name
-    - {protocol: TCP, port: {{ include "auteur.storePort" . }}}
+{{- define "auteur.portOf" -}}
+{{- $url := urlParse . -}}
+{{- if regexMatch ":[0-9]+$" $url.host -}}
+{{- regexFind "[0-9]+$" $url.host -}}
 {{- else -}}
-- to:
-    - podSelector:
-        matchLabels:
-          {{- include "auteur.selector" (list . "store") | nindent 10 }}
-  ports:
-    - {protocol: TCP, port: 8333}
+{{- ternary 443 80 (eq $url.scheme "https") -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "auteur.namespacePeer" -}}
+{{- dict "namespaceSelector" (dict "matchLabels" (dict "kubernetes.io/metadata.name" .)) | toJson -}}
+{{- end -}}
+
+{{/* A component, seen from any namespace: (list . "nats" 4222) */}}
+{{- define "auteur.egressComponent" -}}
+{{- $root := index . 0 -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ $root.Release.Namespace }}
+      podSelector:
+        matchLabels:
+          {{- include "auteur.selector" . | nindent 10 }}
+  ports:
+    - {protocol: TCP, port: {{ index . 2 }}}
+{{- end -}}
+
+{{/* What programs and workers need alike: names, NATS, S3 and, where there is one, the collector of spans. */}}
+{{- define "auteur.egress" -}}
+- to:
+    {{- toYaml .Values.networkPolicy.dns.to | nindent 4 }}
+  ports:
+    {{- range $port := .Values.networkPolicy.dns.ports }}
+    {{- range list "UDP" "TCP" }}
+    - {protocol: {{ . }}, port: {{ $port }}}
+    {{- end }}
+    {{- end }}
+{{ include "auteur.egressComponent" (list . "nats" 4222) }}
+{{- if .Values.store.external.url }}
+{{ include "auteur.egressUrl" (list (include "auteur.storeUrl" .) .Values.networkPolicy.store) }}
+{{- else }}
+{{ include "auteur.egressComponent" (list . "store" 8333) }}
+{{- end }}
+{{- with .Values.telemetry.endpoint }}
+{{ include "auteur.egressUrl" (list . $.Values.networkPolicy.telemetry) }}
+{{- end }}
 {{- end -}}
 
 {{/* ── what the schema cannot say ── */}}

@@ -243,7 +243,8 @@ class _Layout:
             # Endpoints cannot be loopback addresses: the reconciler would complain for ever.
             *(("--endpoint-reconciler-type=none",) if ipaddress.ip_address(options.address).is_loopback else ()),
             "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
+            # The second is off by default, on where tenants are strangers: OpenShift, for one.
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
             "--allow-privileged=true",
             "--enable-priority-and-fairness=true",
             "--max-requests-inflight=2000",

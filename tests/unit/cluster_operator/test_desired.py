@@ -16,6 +16,7 @@ from auteur_contracts.orders import Order
 from auteur_contracts.resources import FunctionRunner, Plan, Tier
 from auteur_operator import desired
 from auteur_operator.desired import Manifest, Surroundings
+from auteur_operator.egress import EgressRule
 from auteur_operator.observed import batch_job_of, pod_of
 from tests.support.golden import assert_golden
 from tests.unit.cluster_operator.making import plan_of, runner, waiting
@@ -23,6 +24,13 @@ from tests.unit.cluster_operator.making import plan_of, runner, waiting
 DATA = Path(__file__).parents[2] / "data" / "operator"
 AROUND = Surroundings(nats_url="nats://auteur-nats.studio:4222")
 BY_DRA = Surroundings(nats_url="nats://auteur-nats.studio:4222", has_device_class=True)
+NATS = EgressRule.model_validate(
+    {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "studio"}}}],
+        "ports": [{"port": 4222}],
+    }
+)
+ANYWHERE = EgressRule.model_validate({"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 80}]})
 CARD = [{"quality": "standard", "pipeline": "flux", "vramGigabytes": 24, "resources": {"cpu": "4", "memory": "24Gi"}}]
 
 
@@ -88,6 +96,7 @@ POOLS: dict[str, Manifest] = {
 }
 AROUND_THEM: dict[str, Manifest] = {
     "secret": desired.worker_secret("film", "worker", "pass word"),
+    "policy": desired.worker_policy("film", [NATS, ANYWHERE]),
     "claim-template": desired.claim_template("film", 24),
 }
 WORKLOADS = ATTEMPTS | POOLS
@@ -139,9 +148,15 @@ def test_only_the_scratch_volume_can_be_written(manifest: Manifest) -> None:
     volumes = {volume.pop("name"): volume for volume in map(dict, pod_spec(manifest)["volumes"])}
     assert mounts.keys() == volumes.keys()
     assert mounts.pop("scratch") == {"name": "scratch", "mountPath": "/tmp"}  # noqa: S108  # the container's
-    assert volumes.pop("scratch") == {"emptyDir": {}}
+    assert volumes.pop("scratch") == {"emptyDir": {"sizeLimit": "20Gi"}}
     assert all(mount["readOnly"] for mount in mounts.values())
     assert all(volume["persistentVolumeClaim"]["readOnly"] for volume in volumes.values())
+
+
+def test_how_much_a_worker_may_keep_is_a_setting() -> None:
+    around = Surroundings(nats_url="nats://n:4222", scratch_limit="200Gi")
+    for made in (attempt(runner(), around), pool(runner(), around)):
+        assert {"name": "scratch", "emptyDir": {"sizeLimit": "200Gi"}} in pod_spec(made)["volumes"]
 
 
 @every_workload

@@ -212,6 +212,8 @@ def test_the_remedy_survives_a_message_that_is_too_long() -> None:
 
 # ── after it ended ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+FULL = 'Usage of EmptyDir volume "scratch" exceeds the limit "20Gi".'
+"""The kubelet's words."""
 TAIL = ("loading the model", "RuntimeError: no.", "")
 
 
@@ -254,6 +256,13 @@ TAIL = ("loading the model", "RuntimeError: no.", "")
             "Raise spec.deadline, or ask for less.",
         ),
         (
+            {"reason": "Evicted", "message": f"{FULL} "},
+            Fault.FUNCTION,
+            Reason.EVICTED,
+            f"Pod {POD} kept more on its node's disk than it may: {FULL}",
+            "Ask for less, or raise operator.scratchSize of the chart (AUTEUR_OPERATOR__SCRATCH_LIMIT).",
+        ),
+        (
             {"reason": "OutOfcpu", "message": "Pod was rejected: Node didn't have enough resource: cpu."},
             Fault.PLATFORM,
             Reason.PLATFORM_FAILED,
@@ -282,6 +291,11 @@ def test_whose_fault_an_end_was_and_what_to_do(
             {"reason": "Evicted", "message": "The node was low on resource: memory.\nThreshold: 100Mi."},
             Reason.EVICTED,
             f"Pod {POD} was evicted. The node was low on resource: memory. Threshold: 100Mi.",
+        ),
+        (
+            {"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."},
+            Reason.EVICTED,
+            f"Pod {POD} was evicted. The node was low on resource: ephemeral-storage.",
         ),
         (
             {"reason": "Evicted", **disrupted("TerminationByKubelet", "low on memory")},

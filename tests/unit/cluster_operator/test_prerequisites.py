@@ -9,15 +9,18 @@ from auteur_contracts.resources import TierDeclaration
 from auteur_control.errors import Forbidden, Gone
 from auteur_operator import desired
 from auteur_operator.cluster import path_of
+from auteur_operator.egress import EgressRule
 from auteur_operator.object_cache import ObjectCache
 from auteur_operator.prerequisites import Prerequisites
 from auteur_operator.settings import OperatorSettings
 from tests.support.memory_cluster import MemoryCluster
 from tests.unit.cluster_operator.making import node, plan_of, runner, waiting
 
+POLICY = path_of("networking.k8s.io/v1", "networkpolicies", "film", desired.WORKER_POLICY)
 SECRET = path_of("v1", "secrets", "film", desired.WORKER_SECRET)
 TEMPLATES = path_of("resource.k8s.io/v1", "resourceclaimtemplates", "film")
 CLASSES = path_of("resource.k8s.io/v1", "deviceclasses")
+NATS = EgressRule.model_validate({"to": [{"podSelector": {"matchLabels": {"app": "nats"}}}], "ports": [{"port": 4222}]})
 GPU = TierDeclaration(quality="standard", pipeline="large", vram_gigabytes=24)
 BIG = runner(tiers=[GPU.model_dump(mode="json", by_alias=True)])
 
@@ -46,6 +49,58 @@ async def test_the_secret_is_made_once_until_it_is_missed(cluster: MemoryCluster
     prerequisites.forget("film")
     await prerequisites.prepare("film", runner(), plan)
     assert (await cluster.get(SECRET))["data"] == data
+
+
+async def prepared(cluster: MemoryCluster, egress: tuple[EgressRule, ...] | None) -> Prerequisites:
+    settings = OperatorSettings(worker_egress=egress)
+    made = Prerequisites(cluster, ObjectCache(home="studio"), settings, desired.Surroundings("nats://nats:4222"))
+    await made.prepare("film", runner(), plan_of(waiting()))
+    return made
+
+
+async def test_workers_reach_what_they_are_told_before_there_is_one(cluster: MemoryCluster) -> None:
+    made = await prepared(cluster, (NATS,))
+    assert (await cluster.get(POLICY))["spec"] == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/managed-by": "auteur-operator"}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": [
+            {"to": [{"podSelector": {"matchLabels": {"app": "nats"}}}], "ports": [{"protocol": "TCP", "port": 4222}]}
+        ],
+    }
+    await made.prepare_workers("film")
+    assert [path for verb, path in cluster.calls if verb == "apply" and path in (POLICY, SECRET)] == [POLICY, SECRET]
+
+
+async def test_a_policy_that_somebody_deleted_comes_back(
+    cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await prepared(cluster, (NATS,))
+    await cluster.delete(POLICY)
+    monkeypatch.setattr("auteur_operator.prerequisites._POLICY_FRESH", 0.0)
+    await made.prepare_workers("film")
+    assert await cluster.find(POLICY) is not None
+
+
+async def test_a_policy_goes_where_there_shall_be_none(cluster: MemoryCluster) -> None:
+    await prepared(cluster, (NATS,))
+    made = await prepared(cluster, None)
+    await made.prepare_workers("film")
+    assert await cluster.find(POLICY) is None
+    assert cluster.calls.count(("delete", POLICY)) == 1
+
+
+async def test_a_policy_that_cannot_be_removed_holds_nobody_up(cluster: MemoryCluster) -> None:
+    cluster.refuse("delete", "networkpolicies", 403, "forbidden")
+    await prepared(cluster, None)
+    assert await cluster.find(SECRET) is not None
+
+
+async def test_no_worker_gets_in_where_its_policy_is_refused(cluster: MemoryCluster) -> None:
+    cluster.refuse("apply", "networkpolicies", 403, "forbidden")
+    with pytest.raises(Forbidden):
+        await prepared(cluster, (NATS,))
+    assert await cluster.find(SECRET) is None
 
 
 async def test_what_was_refused_is_made_the_next_time(cluster: MemoryCluster, prerequisites: Prerequisites) -> None:
