@@ -98,8 +98,7 @@ class Attempts:
         if made is None or made.deleting:
             return False
         if made.plan != desired.plan_text(plan):
-            name = names.attempt_name(job.metadata.name, attempt)
-            await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name), uid=made.uid)
+            await self._remove(job, attempt, made.uid)
             return False
         return True
 
@@ -192,8 +191,12 @@ class Attempts:
             strays |= {(attempt, self._lookups.made(job, attempt)) for attempt in podless}
         for attempt, uid in sorted(strays):
             if attempt != wanted:
-                name = names.attempt_name(job.metadata.name, attempt)
-                await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name), uid=uid)
+                await self._remove(job, attempt, uid)
+
+    async def _remove(self, job: GenerationJob, attempt: int, uid: str) -> None:
+        """`uid`: of the attempt's Job; empty where whatever has its name is meant."""
+        name = names.attempt_name(job.metadata.name, attempt)
+        await self._cluster.delete(path_of(BATCH, "jobs", job.metadata.namespace, name), uid=uid)
 
     def has_pod_at_work(self, namespace: str, uid: str) -> bool:
         return any(pod.at_work for pod in self._objects.pods_of_job(namespace, uid))

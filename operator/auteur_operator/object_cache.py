@@ -88,7 +88,9 @@ class ObjectCache:
         if not groups[namespace, label]:
             del groups[namespace, label]
         if pod.job_uid:
-            self._of_attempts -= Counter([name])
+            namesakes = self._of_attempts.pop(name) - 1
+            if namesakes:
+                self._of_attempts[name] = namesakes
         return pod
 
     def is_of_attempt(self, worker: str, pool: str) -> bool:
